@@ -1,0 +1,61 @@
+// Package token turns text into the model's tokens and back, from the files that every Hugging Face model carries:
+// tokenizer.json, and beside it tokenizer_config.json, special_tokens_map.json, generation_config.json, config.json
+// and chat_template.jinja.
+//
+// Two families are known. Byte-level BPE (GPT-2, Llama 3, Qwen 2 and 3) cuts text into words by a pattern and merges
+// bytes. Sentencepiece-style BPE (Llama 2, Mistral, Gemma) writes spaces as "▁" and merges characters, with
+// byte pieces <0x00>..<0xFF> for characters outside the vocabulary. Whatever a file asks for beyond what this package
+// implements is refused by Load in one sentence that names it; nothing is guessed. The behaviour to match is that of
+// the tokenizers library (https://github.com/huggingface/tokenizers) as transformers configures it.
+//
+//	t, err := token.Load(os.DirFS("models/llama"))
+//	ids, err := t.Encode("Hello", token.EncodeOptions{AddSpecial: true})
+//	d := t.NewDecoder(true)
+//	for _, id := range ids {
+//		fmt.Print(d.Push(id))
+//	}
+//	fmt.Print(d.Flush())
+//
+// A control token (<|eot_id|>, <s>: "special" in the files) ends turns and switches roles, so text from a user must
+// never become one. Encode therefore reads the spelling of a control token as plain text unless the bytes lie in a
+// range that the caller vouches for (EncodeOptions.Control), which is the text that the chat template wrote. Ranges
+// change nothing else: no merge stops at their borders. Added tokens that are not special (Qwen's <think>) are
+// ordinary vocabulary and match everywhere, as they do in transformers.
+//
+// Text must be valid UTF-8; anything else is an error, never a silent U+FFFD. All sizes read from files are bounded
+// before they size anything, and the work of Encode is O(n log n) in the longest word.
+package token
+
+import (
+	"errors"
+)
+
+// Errors that Load and Encode wrap; test them with errors.Is.
+var (
+	ErrUnsupported = errors.New("unsupported tokenizer")      // the files ask for something this package does not do
+	ErrMalformed   = errors.New("malformed tokenizer file")   // the files contradict themselves or exceed a limit
+	ErrInvalidUTF8 = errors.New("text is not valid UTF-8")    // Encode only
+	ErrTooLong     = errors.New("text has too many tokens")   // more than EncodeOptions.Max, or text over MaxText
+	ErrRange       = errors.New("control range outside text") // EncodeOptions.Control is not sorted or not inside
+)
+
+// MaxText is the longest text in bytes that Encode accepts.
+const MaxText = 64 << 20
+
+// Tokenizer encodes and decodes for one model. It is immutable after Load and safe for concurrent use.
+type Tokenizer struct {
+}
+
+// Range is the half-open range of bytes [From, To) of a text.
+type Range struct{ From, To int }
+
+// EncodeOptions says how Encode reads a text. The zero value reads all of it as plain text.
+type EncodeOptions struct {
+	AddSpecial bool    // add what the post-processor adds, such as BOS
+	Control    []Range // sorted, disjoint ranges of the text whose control tokens count; elsewhere they are plain text
+	AllControl bool    // control tokens count everywhere
+	Max        int     // > 0: give up with ErrTooLong once the text certainly has more tokens
+}
+
+// Template is one chat template as the files hold it: Jinja source, not interpreted here.
+type Template struct{ Name, Source string }
