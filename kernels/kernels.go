@@ -161,6 +161,12 @@ type Count struct {
 // SampleRow says how to choose a token from one row of logits. The order is: logprobs are taken from the raw logits;
 // then bias, repetition, presence and frequency penalties, the mask; then temperature, top-k, top-p, min-p (each on what
 // the one before left, renormalised), and a draw with the uniform number U. Ties go to the lower id.
+//
+// In detail: a penalised or biased logit is F32; repetition divides a positive logit and multiplies any other (0 and 1
+// are off); top-k keeps exactly k; top-p keeps the fewest likeliest tokens whose sum reaches TopP (<= 0 and >= 1 are
+// off); min-p keeps p >= MinP * the largest p; the draw takes the lowest id at which the sum of probabilities, in rising
+// order of ids, exceeds U. A NaN counts as -Inf and is never chosen, +Inf counts as the largest F32, and when nothing is
+// above -Inf the token is 0.
 type SampleRow struct {
 	Forced      int32 // >= 0: choose nothing, score this token; -1: sample
 	Temperature float32
