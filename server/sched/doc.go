@@ -1,0 +1,2 @@
+// Package sched decides which sequences run in the next step.
+package sched
