@@ -28,6 +28,9 @@ package token
 
 import (
 	"errors"
+	"sync"
+
+	"radish/server/seq"
 )
 
 // Errors that Load and Encode wrap; test them with errors.Is.
@@ -44,6 +47,19 @@ const MaxText = 64 << 20
 
 // Tokenizer encodes and decodes for one model. It is immutable after Load and safe for concurrent use.
 type Tokenizer struct {
+	pieces  []string         // spelling by id; "" where no token has that id
+	ids     map[string]int32 // the inverse
+	special []bool           // control tokens, by id
+	raw     *addedSet        // added tokens that match the text itself
+	normed  *addedSet        // added tokens that match the normalized text
+	norm    normalizers
+	stages  []stage // pre-tokenizer
+	bpe     *bpe
+	dec     decoding
+	prefix  []seq.Token // added in front by the post-processor
+	suffix  []seq.Token // added at the end
+	conf    config
+	pool    sync.Pool // of *encoder
 }
 
 // Range is the half-open range of bytes [From, To) of a text.
