@@ -9,10 +9,11 @@ import (
 
 // addedSet finds added tokens in a text: at each place the leftmost, and of those the longest.
 type addedSet struct {
-	tokens []addedSpec
-	first  [256]bool        // bytes with which a token begins
-	edges  map[uint64]int32 // state<<8 | byte -> state of the trie; the root is 0
-	end    []int32          // by state: 1 + index of the token that ends there, or 0
+	tokens  []addedSpec
+	spelled []string         // by token: what is looked for
+	first   [256]bool        // bytes with which a token begins
+	edges   map[uint64]int32 // state<<8 | byte -> state of the trie; the root is 0
+	end     []int32          // by state: 1 + index of the token that ends there, or 0
 }
 
 // add puts a token into the trie under the spelling to look for; of tokens with one spelling the first counts.
@@ -31,7 +32,7 @@ func (a *addedSet) add(tok addedSpec, spelling string) {
 		state = next
 	}
 	if a.end[state] == 0 {
-		a.tokens = append(a.tokens, tok)
+		a.tokens, a.spelled = append(a.tokens, tok), append(a.spelled, spelling)
 		a.end[state] = int32(len(a.tokens))
 	}
 	a.first[spelling[0]] = true

@@ -96,8 +96,9 @@ func (d *decoding) readStrip(raw jsontext.Value, fused bool) error {
 	return nil
 }
 
-// prepare works out what every piece spells.
-func (d *decoding) prepare(pieces []string) {
+// prepare works out what every piece spells. An added token that matches normalized text is spelled as it was looked
+// for (legacy Llama 2: " </s>"), as the tokenizers library 0.23 does.
+func (d *decoding) prepare(pieces []string, normed *addedSet) {
 	d.bytes, d.byteIDs = make([]string, len(pieces)), make([]bool, len(pieces))
 	var buf []byte
 	for id, p := range pieces {
@@ -105,6 +106,9 @@ func (d *decoding) prepare(pieces []string) {
 		if c, ok := byteToken(p); ok && d.fallback {
 			d.bytes[id], d.byteIDs[id] = string([]byte{c}), true
 		}
+	}
+	for i, tok := range normed.tokens {
+		d.bytes[tok.ID], buf = d.spell(normed.spelled[i], buf)
 	}
 }
 

@@ -86,7 +86,7 @@ func build(s *spec, conf config) (*Tokenizer, error) {
 	if t.dec.byteLevel != byteLevel {
 		return nil, fmt.Errorf("%w: only one of pre-tokenizer and decoder is ByteLevel", ErrUnsupported)
 	}
-	t.dec.prepare(t.pieces)
+	t.dec.prepare(t.pieces, t.normed)
 	if t.prefix, t.suffix, err = newTemplate(s.post, len(t.pieces)); err != nil {
 		return nil, err
 	}
