@@ -1,0 +1,87 @@
+package model
+
+import (
+	"fmt"
+
+	"radish/kernels"
+)
+
+// Workspace is the memory of one step. The three arenas are shared by tensors that are never alive together: the act
+// arena holds first the normed rows, then attention's answer, then the feed-forward's middle; the wide arena holds
+// queries, keys and values, then gate and up.
+type Workspace struct {
+	ids              kernels.Buffer
+	x, delta         kernels.Tensor // [rows x Hidden] F32
+	cos, sin         kernels.Tensor // [rows x Dim/2] F32
+	acts, wides      kernels.Buffer
+	rowsX, rowsDelta kernels.Tensor // [LogitRows x Hidden] F32
+	rowsAct          kernels.Tensor // [LogitRows x Hidden] act
+	logits           kernels.Tensor // [LogitRows x Vocab] F32
+	rows             int
+	bytes            int64
+}
+
+// arena is one allocation of a Workspace.
+type arena struct {
+	dtype      kernels.DType
+	rows, cols int
+}
+
+func (a arena) bytes() int64 { return int64(a.rows) * int64(a.cols) * int64(a.dtype.Size()) }
+
+// arenas lists the allocations for steps of at most rows rows; Plan adds them up and NewWorkspace makes them.
+func (s *Spec) arenas(act kernels.DType, rows int) [10]arena {
+	f, h, half := kernels.F32, s.Hidden, s.Heads.Dim/2
+	q := s.Heads.Q * s.Heads.Dim
+	return [10]arena{
+		{kernels.I32, rows, 1},
+		{f, rows, h}, {f, rows, h},
+		{f, rows, half}, {f, rows, half},
+		{act, rows, max(h, q, s.Inter)},
+		{f, rows, max(2*s.Inter, q+s.qkvRows())},
+		{f, LogitRows, h}, {f, LogitRows, h},
+		{act, LogitRows, h},
+	}
+}
+
+// NewWorkspace reserves memory for steps of at most rows rows.
+func (m *Model) NewWorkspace(rows int) (*Workspace, error) {
+	ws := &Workspace{rows: rows}
+	var tensors [11]kernels.Tensor
+	list := m.spec.arenas(m.b.Act(), rows)
+	for i, a := range append(list[:], arena{kernels.F32, LogitRows, m.spec.Vocab}) {
+		buf, err := m.b.Alloc(a.dtype, a.rows*a.cols)
+		if err != nil {
+			return nil, fmt.Errorf("allocate workspace of %d rows: %w", rows, err)
+		}
+		tensors[i] = kernels.Whole(buf, a.rows, a.cols)
+		ws.bytes += a.bytes()
+	}
+	ws.ids = tensors[0].Buf
+	ws.x, ws.delta = tensors[1], tensors[2]
+	ws.cos, ws.sin = tensors[3], tensors[4]
+	ws.acts, ws.wides = tensors[5].Buf, tensors[6].Buf
+	ws.rowsX, ws.rowsDelta, ws.rowsAct, ws.logits = tensors[7], tensors[8], tensors[9], tensors[10]
+	return ws, nil
+}
+
+// Rows is the most rows of a step.
+func (ws *Workspace) Rows() int { return ws.rows }
+
+// Bytes is what was allocated.
+func (ws *Workspace) Bytes() int64 { return ws.bytes }
+
+// IDs is the [1 x n] I32 tensor that Forward reads the step's tokens from.
+func (ws *Workspace) IDs(n int) kernels.Tensor { return kernels.Whole(ws.ids, 1, n) }
+
+func (ws *Workspace) act(n, cols int) kernels.Tensor  { return kernels.Whole(ws.acts, n, cols) }
+func (ws *Workspace) wide(n, cols int) kernels.Tensor { return kernels.Whole(ws.wides, n, cols) }
+
+// projections splits the wide arena into queries, keys and values as projected, and the rotated queries after them.
+func (ws *Workspace) projections(h kernels.Heads, n int) (qkv, q kernels.Tensor) {
+	cols := (h.Q + 2*h.KV) * h.Dim
+	qkv = ws.wide(n, cols)
+	q = ws.wide(n, h.Q*h.Dim)
+	q.Off = n * cols
+	return qkv, q
+}
