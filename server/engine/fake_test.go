@@ -38,9 +38,10 @@ type shadowSlot struct {
 }
 
 type shadowStep struct {
-	b   *seq.Batch
-	res *seq.Result
-	err error
+	b     *seq.Batch
+	print string // what the batch was at Launch
+	res   *seq.Result
+	err   error
 }
 
 func newShadow(cfg Config) *shadow {
@@ -94,7 +95,10 @@ func (f *shadow) Launch(b *seq.Batch) error {
 	if len(f.queue) == 2 {
 		return errors.New("three steps launched")
 	}
-	s := shadowStep{b: b}
+	if err := f.conflict(b); err != nil {
+		return err
+	}
+	s := shadowStep{b: b, print: fingerprint(b)}
 	if !f.lazy {
 		s.res, s.err = f.run(b)
 	}
@@ -112,6 +116,9 @@ func (f *shadow) Collect() (*seq.Result, error) {
 	f.queue = f.queue[1:]
 	if s.b.Step == f.failAt {
 		return nil, errors.New("device fell off the bus")
+	}
+	if s.print != fingerprint(s.b) {
+		return nil, fmt.Errorf("step %d was changed while it was launched", s.b.Step)
 	}
 	if f.lazy {
 		s.res, s.err = f.run(s.b)
@@ -201,4 +208,38 @@ func describe(b *seq.Batch) string {
 		text += " "
 	}
 	return text
+}
+
+// fingerprint is everything that a batch refers to, as text.
+func fingerprint(b *seq.Batch) string { return fmt.Sprintf("%v %v", *b, b.Copies) }
+
+// conflict reports a page that b writes although another sequence's launched row refers to it, and a slot that b
+// gives to another sequence while a launched row is on it.
+func (f *shadow) conflict(b *seq.Batch) error {
+	for _, s := range f.queue {
+		for _, old := range s.b.Rows {
+			for i := range b.Rows {
+				r := &b.Rows[i]
+				if r.ID == old.ID {
+					continue
+				}
+				if r.Slot == old.Slot {
+					return fmt.Errorf("step %d gives slot %d from %d to %d too early", b.Step, r.Slot, old.ID, r.ID)
+				}
+				for _, p := range r.Pages[r.Start/f.pageSize:] {
+					if slices.Contains(old.Pages, p) {
+						return fmt.Errorf("step %d writes page %d of %d, which %d is reading", b.Step, p, r.ID, old.ID)
+					}
+				}
+			}
+		}
+		for _, c := range s.b.Copies {
+			for i := range b.Rows {
+				if slices.Contains(b.Rows[i].Pages[b.Rows[i].Start/f.pageSize:], c.Src) {
+					return fmt.Errorf("step %d writes page %d, which is being copied", b.Step, c.Src)
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -35,7 +35,7 @@ func randomConfig(rng *rand.Rand) Config {
 		Pages: (30+rng.IntN(120))/size + 2, PageSize: size, MaxSeqs: 1 + rng.IntN(8), MaxQueued: 100,
 		ChunkTokens: []int{0, 1, 7, 32}[rng.IntN(4)], MaxPrefillTokens: []int{0, 20}[rng.IntN(2)],
 		ContextLength: 20 + rng.IntN(80), Policy: sched.Policy(rng.IntN(5)), Seed: rng.Uint64(),
-		Conservativeness: []float64{0.1, 1}[rng.IntN(2)], DisableRadix: rng.IntN(5) == 0, EOS: []seq.Token{3},
+		Conservativeness: []float64{0.001, 0.1, 1}[rng.IntN(3)], DisableRadix: rng.IntN(5) == 0, EOS: []seq.Token{3}[:rng.IntN(2)],
 	}
 }
 
@@ -49,15 +49,15 @@ func randomRequests(rng *rand.Rand, cfg Config) []randomRequest {
 	var rs []randomRequest
 	prefixes := make([][]seq.Token, 3)
 	for i := range prefixes {
-		prefixes[i] = randomTokens(rng, 5+rng.IntN(40))
+		prefixes[i] = randomTokens(rng, 5+rng.IntN(60))
 	}
 	limit := min(cfg.ContextLength, cfg.Pages*cfg.PageSize)
 	for range 1 + rng.IntN(24) {
 		prompt := slices.Concat(prefixes[rng.IntN(3)], randomTokens(rng, 1+rng.IntN(8)))
 		prompt = prompt[:min(len(prompt), 1+rng.IntN(limit-1))]
 		r := randomRequest{Request: Request{Prompt: prompt, Priority: rng.IntN(3),
-			Params: seq.Params{MaxTokens: rng.IntN(40), Seed: uint64(rng.IntN(3)), PromptLogprobs: -1, Logprobs: -1}},
-			arrive: time.Duration(rng.IntN(60)) * time.Millisecond}
+			Params: seq.Params{MaxTokens: rng.IntN(70), Seed: uint64(rng.IntN(3)), PromptLogprobs: -1, Logprobs: -1}},
+			arrive: time.Duration(max(0, rng.IntN(60)-30)) * time.Millisecond}
 		if rng.IntN(4) == 0 {
 			r.Domain = "other"
 		}
@@ -147,6 +147,9 @@ func world(t *testing.T, rng *rand.Rand) {
 	err = <-ran
 	if broken := f.failAt+f.panicAt > 0; !errors.Is(err, context.Canceled) && !broken {
 		t.Fatalf("run: %v", err)
+	}
+	if st := e.Stats(); testing.Verbose() {
+		t.Logf("%+v %+v", cfg, st)
 	}
 	if s := e.Stats().Requests; s.Submitted != s.Stopped+s.Length+s.Aborted+s.Failed {
 		t.Errorf("ends do not add up: %+v", s)

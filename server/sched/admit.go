@@ -17,8 +17,7 @@ type verdict uint8
 
 const (
 	admitted verdict = iota
-	followed         // parked
-	unready          // its launched steps were not read yet, or its uncut prompt is too long for the rest of this one
+	unready          // the next step is a better one for it: see try
 	unfit            // there is no room now
 )
 
@@ -31,18 +30,16 @@ func (s *Scheduler) admit(b *seq.Batch, st *Step) {
 	for s.queue.len() > 0 && len(s.slots) > 0 && s.room > 0 && len(s.skipped) < lookahead {
 		t := s.queue.pop()
 		v := s.try(t, reserved, b, st)
-		if v == unready || v == unfit {
-			s.skipped = append(s.skipped, t)
-			if v == unfit && t.place.passed >= maxPassed {
-				break
-			}
-			continue
-		}
-		s.dequeued(t)
 		if v == admitted {
+			s.dequeued(t)
 			s.passSkipped()
 			reserved += s.reserve(t)
 			s.addPrefill(t, b, st)
+			continue
+		}
+		s.skipped = append(s.skipped, t)
+		if v == unfit && t.place.passed >= maxPassed {
+			break
 		}
 	}
 	for i, t := range s.skipped {
@@ -58,19 +55,17 @@ func (s *Scheduler) passSkipped() {
 	}
 }
 
-// try admits t if it fits beside the reserve of the running sequences, and gives it pages and a slot.
+// try admits t if it fits beside the reserve of the running sequences, and gives it pages and a slot. It is unready
+// when launched steps of it were not read yet, when another sequence is just computing what it needs, and when its
+// uncut prompt is too long for the rest of this step.
 func (s *Scheduler) try(t *Task, reserved int, b *seq.Batch, st *Step) verdict {
 	if t.last > s.ledger.read {
 		return unready
 	}
-	if len(s.running) == 0 {
-		reserved = 0 // whatever the ratio says, one sequence runs
-	}
 	if s.tree != nil {
 		s.look(t)
-		if leader, need := s.leaderOf(t); leader != nil {
-			s.park(t, leader, need)
-			return followed
+		if s.follows(t) {
+			return unready
 		}
 	}
 	if s.cfg.ChunkTokens <= 0 && len(s.prefills) > 0 && len(t.Tokens)-t.match > s.room {
@@ -87,7 +82,7 @@ func (s *Scheduler) try(t *Task, reserved int, b *seq.Batch, st *Step) verdict {
 }
 
 // pagesFor is how many pages t needs beyond those of its first match tokens, its own reserve included unless it
-// would be alone.
+// would be alone: whatever the ratio says, one sequence runs.
 func (s *Scheduler) pagesFor(t *Task, match int) int {
 	n := (len(t.Tokens)+s.cfg.PageSize-1)/s.cfg.PageSize - match/s.cfg.PageSize
 	if len(s.running) > 0 {

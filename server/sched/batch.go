@@ -123,7 +123,7 @@ func (s *Scheduler) note(t *Task, row *seq.Row, st *Step) {
 }
 
 // publish inserts the whole pages that the step's chunks fill, so that other sequences can use them from the next
-// step on, and wakes those that wait for them.
+// step on.
 func (s *Scheduler) publish(st *Step) {
 	for _, t := range s.prefills {
 		if s.tree == nil {
@@ -133,7 +133,6 @@ func (s *Scheduler) publish(st *Step) {
 		if full > t.kv.shared {
 			s.insert(t, full, st)
 		}
-		s.wake(t, !t.prefilling())
 	}
 }
 

@@ -39,6 +39,6 @@
 // turn: the work of a step does not grow with the queue, and lpm need not fall back to fcfs when it is long, as
 // SGLang's does above 128.
 //
-// Of several sequences with the same uncached beginning one computes it. The others are parked on it and return to
-// the queue when the part that they share stands in the tree.
+// Of several sequences with the same uncached beginning one computes it; the others stay in the queue for as long as
+// its chunks are in the batches, and then find it in the tree.
 package sched

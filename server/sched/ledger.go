@@ -106,8 +106,6 @@ func (s *Scheduler) Finish(t *Task) {
 	case waiting:
 		s.queue.remove(t)
 		s.dequeued(t)
-	case parked:
-		s.unpark(t)
 	case running:
 		s.vacate(t)
 	}
@@ -122,7 +120,6 @@ func (s *Scheduler) vacate(t *Task) {
 			break
 		}
 	}
-	s.wake(t, true)
 	st := s.ledger.at(t.last)
 	now := t.last <= s.ledger.read
 	if now { // a record of its own, settled at once

@@ -29,7 +29,7 @@ type Config struct {
 type Stats struct {
 	Retracts  uint64  // sequences that lost their pages
 	Evicted   uint64  // pages taken from the prefix cache
-	Parked    uint64  // sequences that waited for another one to compute their common prefix
+	Deferred  uint64  // times that a sequence waited a step for another one to compute their common prefix
 	Prompt    uint64  // prompt tokens of first admissions
 	Cached    uint64  // of those, found in the prefix cache
 	Computed  uint64  // prefill positions, recomputation included
@@ -44,8 +44,7 @@ type Scheduler struct {
 	tree    *radix.Tree // nil when disabled
 	queue   queue
 	running []*Task // by ID: the oldest first
-	parked  int
-	slots   []int // free ones
+	slots   []int   // free ones
 	groups  map[uint64]int
 	cursor  int
 	tickets uint64 // admissions so far
@@ -126,7 +125,7 @@ func (s *Scheduler) enqueue(t *Task) {
 	s.queue.push(t)
 }
 
-// dequeued notes that t left the queue for good (admitted, parked or ended).
+// dequeued notes that t left the queue for good.
 func (s *Scheduler) dequeued(t *Task) {
 	if s.cfg.Policy != DFSWeight {
 		return
@@ -137,7 +136,7 @@ func (s *Scheduler) dequeued(t *Task) {
 }
 
 // Waiting is the number of sequences that have no slot.
-func (s *Scheduler) Waiting() int { return s.queue.len() + s.parked }
+func (s *Scheduler) Waiting() int { return s.queue.len() }
 
 // RunningCount is the number of sequences that have a slot.
 func (s *Scheduler) RunningCount() int { return len(s.running) }

@@ -10,7 +10,6 @@ type state uint8
 const (
 	idle    state = iota // not added yet
 	waiting              // in the queue
-	parked               // waits for another sequence to compute a common prefix
 	running              // has a slot and pages
 	ended                // finished; rows of it that are still launched are to be dropped
 )
@@ -31,7 +30,6 @@ type Task struct {
 	last   uint64 // the newest step that has a row of it
 	kv     holding
 	place  place
-	share  sharing
 }
 
 // holding is what a running task keeps of the tree.
@@ -48,13 +46,6 @@ type place struct {
 	ticket uint64 // admissions before it arrived
 	group  uint64 // hash of the beginning
 	passed int    // admissions of others while it did not fit
-}
-
-// sharing ties tasks with a common beginning: followers are parked until leader has computed need tokens.
-type sharing struct {
-	leader    *Task
-	need      int
-	followers []*Task
 }
 
 // Ended reports whether the task was handed to Finish.
