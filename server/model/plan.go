@@ -3,7 +3,8 @@ package model
 import "radish/kernels"
 
 // Plan is the memory that a model needs, in bytes, known from its Spec alone. A backend may round rows of weights up to
-// its panels, which is under 2 % for any model worth planning for.
+// its panels, which is under 2 % for any model worth planning for, and a head_dim that is no multiple of 16 up to its
+// vectors, which no published model of these families has. Scratch that a backend keeps for itself is not in it.
 type Plan struct {
 	Weights    int64 // packed weights, norms, biases
 	KVPerToken int64 // keys and values of one position in all layers

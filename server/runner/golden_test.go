@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"radish/kernels"
+	"radish/kernels/cpu"
 	"radish/kernels/ref"
 	"radish/server/engine"
 	"radish/server/seq"
@@ -84,10 +85,10 @@ func scoreOf(logits []float32, token seq.Token) (float64, int) {
 // TestCacheHitChangesNothing: the scores of every continuation are the same bits whether the prompt runs at once, in
 // chunks, beside others, or over pages that another sequence left, a partial one copied.
 func TestCacheHitChangesNothing(t *testing.T) {
-	for _, act := range []kernels.DType{kernels.F32, kernels.BF16} {
+	for path, open := range backends(t) {
 		for _, name := range []string{"llama3", "mistral", "qwen2-window", "qwen3"} {
-			t.Run(fmt.Sprint(name, "/", act), func(t *testing.T) {
-				r := start(t, name, ref.New(act))
+			t.Run(name+"/"+path, func(t *testing.T) {
+				r := start(t, name, open())
 				prompt := readGolden(t, name).Cases[2].Prompt
 				want := whole(t, r, prompt)
 				for what, f := range map[string]func(testing.TB, *Runner, []seq.Token) []seq.Scored{
@@ -100,6 +101,22 @@ func TestCacheHitChangesNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// backends are the oracle and every path of the CPU that this machine can run, in both activation types.
+func backends(t *testing.T) map[string]func() kernels.Backend {
+	all := map[string]func() kernels.Backend{}
+	for _, act := range []kernels.DType{kernels.F32, kernels.BF16} {
+		all[fmt.Sprint("ref-", act)] = func() kernels.Backend { return ref.New(act) }
+		for _, force := range cpu.Paths() {
+			all[fmt.Sprint(force, "-", act)] = func() kernels.Backend {
+				b, err := cpu.New(cpu.Options{Act: act, Force: force, Threads: 2})
+				must(t, err)
+				return b
+			}
+		}
+	}
+	return all
 }
 
 // scoring is a request that samples by temperature and reports every token's five likeliest.

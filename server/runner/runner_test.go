@@ -47,8 +47,12 @@ func TestPenaltiesAndBias(t *testing.T) {
 	if !slices.Equal(free, c.Greedy[:20]) || different(free) == 20 {
 		t.Fatalf("left alone: %v", free)
 	}
-	if got := run(func(p *seq.Params) { p.Presence = 1e6 }); different(got) != 20 {
-		t.Errorf("presence penalty repeats: %v", got)
+	present := run(func(p *seq.Params) { p.Presence = 1e6 })
+	if different(present) != 20 {
+		t.Errorf("presence penalty repeats: %v", present)
+	}
+	if got := run(func(p *seq.Params) { p.Presence = 1e6 }); !slices.Equal(got, present) {
+		t.Errorf("the slot counts the request before: %v, want %v", got, present)
 	}
 	if got := run(func(p *seq.Params) { p.Frequency = 1e6 }); different(got) != 20 {
 		t.Errorf("frequency penalty repeats: %v", got)
