@@ -47,10 +47,9 @@ type insertion struct {
 
 // step walks along one child, or ends the walk; it reports whether there is more to do.
 func (w *insertion) step() bool {
-	at := len(w.dup)
-	s, found := w.follow(w.node, w.tokens, w.dup)
-	w.dup = found[:at]
-	for i, page := range found[at:] {
+	s, found := w.follow(w.node, w.tokens, w.found[:0])
+	w.found = found
+	for i, page := range found {
 		w.duplicate(page, w.pages[i])
 	}
 	w.tokens, w.pages = w.tokens[int(s.whole)*w.size:], w.pages[s.whole:]

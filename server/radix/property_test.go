@@ -416,6 +416,7 @@ func FuzzTree(f *testing.F) {
 	f.Add([]byte("radix"), uint8(0))
 	f.Add([]byte{0, 9, 3, 200, 7, 11, 0, 0, 14, 2, 5, 5, 5}, uint8(2))
 	f.Fuzz(func(t *testing.T, data []byte, size uint8) {
+		data = data[:min(len(data), 4096)]
 		at := 0
 		w := newWorld(pageSizes[int(size)%len(pageSizes)], 12, func(n int) int {
 			if at == len(data) {

@@ -42,6 +42,7 @@ type Tree struct {
 	leaves   []leaf         // links of page p
 	newest   Ref            // the recency list of unlocked nodes
 	oldest   Ref
+	found    []seq.Page // scratch of Insert
 	cached   int
 	unlocked int // pages of nodes that no lock protects
 	version  uint64
