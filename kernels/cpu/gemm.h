@@ -1,13 +1,14 @@
 // Matrix products. Every output element is one chain of fused multiply-adds over k = 0, 1, 2, ..., begun from its bias:
 // blocking stores and reloads the F32 accumulator, which is exact, so tile, block and thread change no bit.
-enum { MAXR = 6, KB = 128, VP = 16 / W };
+enum { MAXR = 6, KB = 128, FEW = 32, VP = 16 / W };
 
 typedef struct {
   const float *a, *w, *init; // a: R rows, as apart; w: element k of panel j is w[j*ps + k*ks]; init: NULL, or a row of cs==0
   float *c;
   int64_t as, ps, ks, cs;
   int k, cols, from; // cols: valid columns; from: 0 start at zero, 1 continue c, 2 start at init
-  const char *next;  // prefetched while computing, 32 bytes per k
+  const char *next;  // wide_tile prefetches this, 32 bytes per k
+  int64_t ahead;     // pair_tile prefetches its panels this many bytes ahead
 } tile;
 
 INL void begin(const int R, const int NV, const tile *t, V acc[MAXR][4]) {
@@ -52,13 +53,13 @@ INL void pair_tile(const int R, const int NV, const tile *t) {
   begin(R, NV, t, acc);
   const uint16_t *w = (const uint16_t *)t->w;
   const float *a = t->a;
-  const int64_t as = t->as, ps = t->ps;
+  const int64_t as = t->as, ps = t->ps, ahead = t->ahead;
   for (int k = 0; k < t->k; k += 2, w += 32, a += 2) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; j++) {
       const uint16_t *p = w + (j / VP) * ps + (j % VP) * 2 * W;
       V even = v_even(p), odd = v_odd(p);
-      _mm_prefetch((const char *)p + 2048, _MM_HINT_T0);
+      _mm_prefetch((const char *)p + ahead, _MM_HINT_T0);
 #pragma GCC unroll 6
       for (int r = 0; r < R; r++) {
         acc[r][j] = v_fma(v_set1(a[r * as]), even, acc[r][j]);
@@ -104,7 +105,7 @@ static __attribute__((noinline)) void pair_rows(int rows, int panels, const tile
 #endif
 }
 
-// split is how many rows the next tile takes of n, evenly over at least parts tiles.
+// split is how many rows the next of tiles takes of n, evenly.
 INL int split(int n, int tiles) { return (n + tiles - 1) / tiles; }
 
 // wide_block runs rows x panels with F32 panels, tile by tile.
@@ -114,8 +115,6 @@ static void wide_block(tile t, int rows, int panels, const char *next, int64_t s
   int cols = t.cols;
   for (int p = 0; p < panels; p += MAXC) {
     int np = panels - p < MAXC ? panels - p : MAXC, tiles = (rows + MAXR - 1) / MAXR, left = rows;
-    if (tiles < 4) tiles = rows < 4 ? rows : rows <= MAXR ? 1 : 4;
-    if (rows <= MAXR) tiles = 1;
     t.w = w + p * t.ps, t.cols = cols - p * 16;
     if (init) t.init = init + p * 16;
     for (int i = 0; left > 0; i++, tiles--) {
@@ -138,15 +137,26 @@ static void widen_panels(float *to, const uint16_t *w, int64_t ps, int panels, i
       }
 }
 
-// linear_few streams BF16 panels once past up to MAXR rows.
+// linear_few streams BF16 panels past a few rows, two panels at a time, K block by K block: the first tile of rows finds
+// its block prefetched by the block before, the others find it in L1.
 static void linear_few(const linear_args *l, int p0, int p1) {
+  enum { DEEP = 256, STEP = MAXC == 4 ? 2 : 1 };
   int kp = (l->w.in + 1) & ~1;
-  const int step = MAXC == 4 ? 2 : 1;
-  for (int p = p0; p < p1; p += step) {
-    tile t = {.a = l->a, .w = (const float *)((const uint16_t *)l->w.p + (int64_t)p * kp * 16), .c = (float *)l->dst.p + p * 16,
-              .as = l->stride, .ps = (int64_t)kp * 16, .cs = l->dst.stride, .k = kp, .cols = l->w.out - p * 16};
-    if (l->bias.p) t.from = 2, t.init = (const float *)l->bias.p + p * 16;
-    pair_rows(l->n, p1 - p < step ? p1 - p : step, &t);
+  for (int p = p0; p < p1; p += STEP) {
+    int np = p1 - p < STEP ? p1 - p : STEP;
+    for (int k = 0; k < kp; k += DEEP) {
+      int last = kp - k <= DEEP;
+      tile t = {.w = (const float *)((const uint16_t *)l->w.p + (int64_t)p * kp * 16 + k * 16), .as = l->stride, .ps = (int64_t)kp * 16,
+                .cs = l->dst.stride, .k = last ? kp - k : DEEP, .cols = l->w.out - p * 16, .from = k > 0,
+                .ahead = last ? ((int64_t)STEP * kp - k) * 32 : DEEP * 32};
+      if (l->bias.p) t.init = (const float *)l->bias.p + p * 16;
+      if (k == 0 && l->bias.p) t.from = 2;
+      for (int r = 0, tiles = (l->n + MAXR - 1) / MAXR, n; r < l->n; r += n, tiles--) {
+        n = split(l->n - r, tiles);
+        t.a = (const float *)l->a + r * l->stride + k, t.c = (float *)l->dst.p + r * l->dst.stride + p * 16;
+        pair_rows(n, np, &t);
+      }
+    }
   }
 }
 
@@ -186,7 +196,7 @@ static void linear(const void *arg, int chunk, int chunks, void *scratch) {
       continue;
     }
 #endif
-    if (l->w.type == T_BF16 && l->n <= MAXR)
+    if (l->w.type == T_BF16 && l->n <= FEW)
       linear_few(l, p, e);
     else
       linear_panels(l, p, e, scratch);
