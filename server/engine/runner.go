@@ -8,6 +8,8 @@ import "radish/server/seq"
 // keeps at most two steps launched. A row without tokens continues with the token that its slot sampled last, so step
 // n+1 can be launched before step n is collected. Launch reads the batch until the step is collected.
 //
+// Calls never overlap, but Launch and Collect may come from different goroutines.
+//
 // An error from Launch or Collect is final: the runner is broken and every running sequence ends with it.
 type Runner interface {
 	Launch(b *seq.Batch) error

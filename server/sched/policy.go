@@ -66,7 +66,7 @@ func (s *Scheduler) rank(t *Task) {
 	case s.cfg.Policy == Priority:
 		t.place.key = agePriority*int64(clampPriority(t.Priority)) - age
 	case s.cfg.Policy == DFSWeight:
-		t.place.key = ageWeight*int64(min(s.groups[t.place.group], maxWeight)) - age
+		t.place.key = ageWeight*int64(min(s.groups[t.place.group].weight, maxWeight)) - age
 	case s.cfg.Policy == Random:
 		t.place.key = int64(mix(s.cfg.Seed^mix(uint64(t.ID)))%ageRandom) - age
 	default:
@@ -79,13 +79,17 @@ func (s *Scheduler) refresh() {
 	if s.cfg.Policy != LPM && s.cfg.Policy != DFSWeight {
 		return
 	}
-	tokens := 0
-	for i := 0; i < min(refreshTasks, s.queue.len()) && tokens < refreshTokens; i++ {
+	var few [refreshTasks]*Task
+	n, tokens := 0, 0
+	for n < min(refreshTasks, s.queue.len()) && tokens < refreshTokens {
 		s.cursor++
-		t := s.queue.tasks[s.cursor%s.queue.len()]
+		few[n] = s.queue.tasks[s.cursor%s.queue.len()]
 		if s.cfg.Policy == LPM {
-			tokens += s.look(t)
+			tokens += s.look(few[n])
 		}
+		n++
+	}
+	for _, t := range few[:n] { // only now: a new rank moves others about
 		s.rank(t)
 		s.queue.fix(t)
 	}
@@ -102,6 +106,10 @@ func (s *Scheduler) look(t *Task) int {
 	t.match, t.seen, t.asked = m.Tokens, s.tree.Version(), true
 	return m.Tokens
 }
+
+// group is a set of waiting tasks with a common beginning. Its weight is how many it had since it was last empty, so that
+// a group that has been begun is finished.
+type group struct{ waiting, weight int }
 
 // groupOf hashes what dfs-weight groups by: the domain and the first page.
 func (s *Scheduler) groupOf(t *Task) uint64 {

@@ -45,7 +45,7 @@ type Scheduler struct {
 	queue   queue
 	running []*Task // by ID: the oldest first
 	slots   []int   // free ones
-	groups  map[uint64]int
+	groups  map[uint64]group
 	cursor  int
 	tickets uint64 // admissions so far
 
@@ -79,7 +79,7 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Conservativeness <= 0 {
 		cfg.Conservativeness = 1
 	}
-	s := &Scheduler{cfg: cfg, pool: kvpool.New(cfg.Pages), groups: map[uint64]int{}}
+	s := &Scheduler{cfg: cfg, pool: kvpool.New(cfg.Pages), groups: map[uint64]group{}}
 	if !cfg.DisableRadix {
 		s.tree = radix.New(radix.Options{PageSize: cfg.PageSize, Pages: cfg.Pages})
 	}
@@ -119,7 +119,8 @@ func (s *Scheduler) enqueue(t *Task) {
 	t.state = waiting
 	if s.cfg.Policy == DFSWeight {
 		t.place.group = s.groupOf(t)
-		s.groups[t.place.group]++
+		g := s.groups[t.place.group]
+		s.groups[t.place.group] = group{g.waiting + 1, g.weight + 1}
 	}
 	s.rank(t)
 	s.queue.push(t)
@@ -130,9 +131,12 @@ func (s *Scheduler) dequeued(t *Task) {
 	if s.cfg.Policy != DFSWeight {
 		return
 	}
-	if s.groups[t.place.group]--; s.groups[t.place.group] == 0 {
+	g := s.groups[t.place.group]
+	if g.waiting--; g.waiting == 0 {
 		delete(s.groups, t.place.group)
+		return
 	}
+	s.groups[t.place.group] = g
 }
 
 // Waiting is the number of sequences that have no slot.

@@ -61,7 +61,7 @@ type Seq struct {
 	Prompt   int     // length of the prompt, >= 1
 	Cached   int     // prompt tokens found in the prefix cache at first admission
 	Computed int     // positions computed or launched
-	Pending  int     // sampled on the device, not read back yet: 0 or 1
+	Pending  int     // sampled on the device, not read back yet: 0, 1, or 2 while two steps are launched
 	Pages    []Page  // pages of positions [0, len(Pages)*PageSize)
 	Slot     int     // the runner's state index while running, -1 otherwise
 	Retracts int     // how often the sequence lost its pages to others
