@@ -135,6 +135,14 @@ func (e *Engine) Flush() error {
 	return <-done
 }
 
+// refuseFlushes answers the flushes that wait.
+func (d *door) refuseFlushes(why error) {
+	for _, done := range d.flushes {
+		done <- fmt.Errorf("flush cache: %w", why)
+	}
+	d.flushes = nil
+}
+
 // Drain refuses new requests and waits until the others ended. When ctx ends first, it aborts them and returns
 // ctx's error.
 func (e *Engine) Drain(ctx context.Context) error {

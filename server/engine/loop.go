@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"radish/server/seq"
 )
 
 // grace is how long Run waits for launched steps after its context ended.
@@ -67,6 +69,9 @@ func (e *Engine) turn() {
 	d.mu.Lock()
 	arrivals, cancels := d.arrivals, d.cancels
 	d.arrivals, d.cancels = nil, nil
+	if len(d.alive) > 0 {
+		d.refuseFlushes(ErrBusy) // a request overtook them
+	}
 	d.waiting = e.sched.Waiting() + len(arrivals)
 	d.free = e.cfg.MaxSeqs - e.sched.RunningCount()
 	d.mu.Unlock()
@@ -124,12 +129,24 @@ func (e *Engine) launch() (ok bool, err error) {
 	if !e.sched.Next(b) {
 		return false, nil
 	}
+	e.noteAdmissions(b)
 	e.tally.launched(e.sched.Launched())
 	e.mirror.launched(e)
 	if err := e.runner.Launch(b); err != nil {
 		return false, fmt.Errorf("launch step: %w", err)
 	}
 	return true, nil
+}
+
+// noteAdmissions writes down when requests left the queue for the first time.
+func (e *Engine) noteAdmissions(b *seq.Batch) {
+	for i := range b.Rows {
+		if row := &b.Rows[i]; row.Fresh != nil && len(row.Fresh.History) == row.Fresh.Prompt {
+			if r := e.live[row.ID]; r.admitted.IsZero() {
+				r.admitted = time.Now()
+			}
+		}
+	}
 }
 
 // rest is reached when nothing is left to do: flushes are served and every page is accounted for.
@@ -176,8 +193,9 @@ func (e *Engine) shut(fin Finish) {
 	d := &e.door
 	d.mu.Lock()
 	d.closed = true
-	arrivals, flushes := d.arrivals, d.flushes
-	d.arrivals, d.cancels, d.flushes = nil, nil, nil
+	arrivals := d.arrivals
+	d.arrivals, d.cancels = nil, nil
+	d.refuseFlushes(ErrClosed)
 	d.mu.Unlock()
 	for _, r := range e.live {
 		if fin.Reason == ReasonError { // the scheduler may be what broke: leave it alone
@@ -189,9 +207,6 @@ func (e *Engine) shut(fin Finish) {
 	}
 	for _, r := range arrivals {
 		e.say(r, fin)
-	}
-	for _, done := range flushes {
-		done <- fmt.Errorf("flush cache: %w", ErrClosed)
 	}
 }
 

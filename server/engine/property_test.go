@@ -17,7 +17,7 @@ import (
 	"radish/server/seq"
 )
 
-var seeds = flag.Int("seeds", 150, "number of random worlds")
+var seeds = flag.Int("seeds", 600, "number of random worlds")
 
 // TestEngineKeepsItsContracts drives random worlds: every request's answer is what the fake gives alone, one terminal
 // event each, every page accounted for in every step, everything free or cached in the end.

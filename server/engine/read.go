@@ -62,9 +62,6 @@ func (e *Engine) readRow(row *sched.StepRow, out *seq.Output, now time.Time) {
 			panic(p)
 		}
 	}()
-	if r.admitted.IsZero() {
-		r.admitted = now
-	}
 	if out != nil && len(out.Prompt) > 0 {
 		r.stream.scores(out.Prompt, t.Cached)
 	}

@@ -438,7 +438,7 @@ func TestObserver(t *testing.T) {
 			t.Fatalf("%d ends, %d steps", len(w.done), len(w.steps))
 		}
 		d := w.done[0]
-		if d.Key != "k" || d.Output != 4 || d.TTFT != 20*time.Millisecond || d.E2E != 50*time.Millisecond || len(d.ITL) != 3 {
+		if d.Key != "k" || d.Output != 4 || d.TTFT != 20*time.Millisecond || d.E2E != 50*time.Millisecond || d.Queue != 0 || len(d.ITL) != 3 {
 			t.Errorf("end: %+v", d)
 		}
 		if a, b := w.steps[0], w.steps[2]; a.PrefillTokens != 32 || a.NewSeqs != 1 || b.DecodeRows != 1 || b.Running != 1 {
