@@ -38,4 +38,16 @@
 // a cached token at 16 tokens a page, and at most 60 bytes for a node with its fork. No table holds a pointer, so the
 // garbage collector has nothing to scan. Tables grow to the largest page number seen, or to Options.Pages at once;
 // after that no operation allocates, except that the first page of a new domain may (a map entry).
+//
+// # Speed
+//
+// Measured on 2026-11-24 on a 2-core Sapphire Rapids virtual machine, busy with other work (load 4
+// to 10), by go test -bench . with pages of 16 tokens in random order. Medians (eviction: mean), no allocations:
+//
+//	match and lock 8,192 tokens, one node                                5 us
+//	match and lock 8,192 tokens, every page a node (512, two children)  26 us  (with 50,000 other leaves: the same)
+//	look up a prompt among 50,000 children that part in their first page 0.5 us
+//	insert 8,192 fresh tokens beside 50,000 leaves                       5 us
+//	insert 4,165 tokens that part from 8,192 in the middle of a page     3 us
+//	evict, per page, 50,000 leaves of one page in random order           0.07 us (0.5 us at its worst)
 package radix
