@@ -193,13 +193,13 @@ type chatBody struct {
 	Created int64        `json:"created"`
 	Model   string       `json:"model"`
 	Choices []chatChoice `json:"choices"`
-	Usage   *usage       `json:"usage,omitempty"`
+	Usage   *usage       `json:"usage,omitzero"`
 }
 
 type chatChoice struct {
 	Index    int           `json:"index"`
-	Message  *chatMessage  `json:"message,omitempty"`
-	Delta    *chatDelta    `json:"delta,omitempty"`
+	Message  *chatMessage  `json:"message,omitzero"`
+	Delta    *chatDelta    `json:"delta,omitzero"`
 	Logprobs *chatLogprobs `json:"logprobs"`
 	Finish   *string       `json:"finish_reason"`
 	Match    any           `json:"matched_stop"`

@@ -141,7 +141,7 @@ type completionBody struct {
 	Created int64              `json:"created"`
 	Model   string             `json:"model"`
 	Choices []completionChoice `json:"choices"`
-	Usage   *usage             `json:"usage,omitempty"`
+	Usage   *usage             `json:"usage,omitzero"`
 }
 
 type completionChoice struct {

@@ -88,7 +88,7 @@ type nativeBody struct {
 	Text  string      `json:"text"`
 	IDs   []seq.Token `json:"output_ids"`
 	Meta  nativeMeta  `json:"meta_info"`
-	Index *int        `json:"index,omitempty"`
+	Index *int        `json:"index,omitzero"`
 }
 
 type nativeMeta struct {
