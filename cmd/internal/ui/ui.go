@@ -1,0 +1,104 @@
+// Package ui is the only one that writes to a terminal. Its rules: the answer goes to stdout, the conversation to
+// stderr; colour only where the stream is a terminal and NO_COLOR is unset, and never as the only carrier of meaning;
+// what --json prints is one JSON value and nothing else; ASCII in everything radish itself says.
+package ui
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/fatih/color"
+)
+
+// Terminal is where a command speaks. The zero value is silent.
+type Terminal struct {
+	Out, Err io.Writer
+	colour   bool
+}
+
+// Standard speaks to the process's own streams.
+func Standard() *Terminal {
+	return &Terminal{Out: os.Stdout, Err: os.Stderr, colour: isTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Answer writes to stdout as fmt.Fprintf does.
+func (t *Terminal) Answer(format string, args ...any) { write(t.Out, format, args) }
+
+// Say writes a line to stderr.
+func (t *Terminal) Say(format string, args ...any) { write(t.Err, format+"\n", args) }
+
+func write(w io.Writer, format string, args []any) {
+	if w != nil {
+		fmt.Fprintf(w, format, args...)
+	}
+}
+
+// Problem writes an error and, if there is one, the advice that goes with it.
+func (t *Terminal) Problem(err error, advice string) {
+	t.Say("%s %s", t.paint(color.FgRed, "radish:"), err)
+	if advice != "" {
+		t.Say("%s %s", t.paint(color.FgCyan, "  try:"), advice)
+	}
+}
+
+func (t *Terminal) paint(c color.Attribute, s string) string {
+	p := color.New(c)
+	if t.colour {
+		p.EnableColor()
+	} else {
+		p.DisableColor()
+	}
+	return p.Sprint(s)
+}
+
+// JSON writes v to stdout, indented.
+func (t *Terminal) JSON(v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	t.Answer("%s\n", b)
+	return nil
+}
+
+// Table writes rows to w with aligned columns.
+func Table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(tw, "\t")
+			}
+			fmt.Fprint(tw, cell)
+		}
+		fmt.Fprintln(tw)
+	}
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("write table: %w", err)
+	}
+	return nil
+}
+
+// Bytes is n in the binary unit that suits it.
+func Bytes(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, u := float64(n), 0
+	for v >= 1024 && u < len(units)-1 {
+		v, u = v/1024, u+1
+	}
+	if u == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[u])
+}
+
+// Prompt writes s to stderr without a line end, for someone who types.
+func (t *Terminal) Prompt(s string) { write(t.Err, "%s", []any{s}) }

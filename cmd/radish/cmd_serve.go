@@ -1,0 +1,274 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"radish/cmd/internal/ui"
+	"radish/doctor/host"
+	"radish/provision/builtin"
+	"radish/server"
+	"radish/server/sched"
+)
+
+var errDoesNotFit = server.ErrDoesNotFit
+
+// modelFlags are what every command that loads a model takes.
+type modelFlags struct {
+	path       string
+	context    int
+	loadFormat string
+	seed       uint64
+	dtype      string
+	skipText   bool
+	device     string
+	tensor     int
+	threads    int
+}
+
+func (f *modelFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&f.path, "model-path", "builtin", "directory of a Hugging Face model, or builtin")
+	fs.IntVar(&f.context, "context-length", 0, "most tokens of one request, prompt and answer (default: the model's own)")
+	fs.StringVar(&f.loadFormat, "load-format", "safetensors", "safetensors, or dummy: seeded random weights from config.json alone")
+	fs.Uint64Var(&f.seed, "random-seed", 0, "seed of dummy weights and of the random schedule policy")
+	fs.StringVar(&f.dtype, "dtype", "auto", "auto, bfloat16 or float32: weights, activations and KV")
+	fs.BoolVar(&f.skipText, "skip-tokenizer-init", false, "serve token ids only")
+	fs.StringVar(&f.device, "device", "auto", "auto, cpu or cuda")
+	fs.IntVar(&f.tensor, "tensor-parallel-size", 1, "number of GPUs a layer is split over; only 1 is supported")
+	fs.IntVar(&f.threads, "threads", 0, "CPU threads (default: one for each processor)")
+}
+
+// schedFlags bound the engine.
+type schedFlags struct {
+	server.SchedConfig
+	policy string
+}
+
+func (f *schedFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.Float64Var(&f.MemFraction, "mem-fraction-static", 0.8, "share of the available memory for weights and KV pool")
+	fs.IntVar(&f.MaxTotalTokens, "max-total-tokens", 0, "size of the KV pool in tokens (default: what fits)")
+	fs.IntVar(&f.MaxRunning, "max-running-requests", 0, "requests that run at once (default 64, fewer if memory is short)")
+	fs.IntVar(&f.MaxQueued, "max-queued-requests", 0, "requests that may wait; more are refused with 429 (default 1024)")
+	fs.StringVar(&f.policy, "schedule-policy", "lpm", "order of the queue: lpm, fcfs, dfs-weight, random or priority")
+	fs.IntVar(&f.ChunkedPrefill, "chunked-prefill-size", 0, "most prompt tokens in one step, -1: prompts are not cut (default 512)")
+	fs.IntVar(&f.MaxPrefillTokens, "max-prefill-tokens", 0, "most prompt tokens in one step when prompts are not cut (default 16384)")
+	fs.BoolVar(&f.DisableRadix, "disable-radix-cache", false, "reuse no prefixes")
+	fs.IntVar(&f.PageSize, "page-size", 0, "tokens in a page of the KV pool (default 16)")
+}
+
+// serveFlags are the rest of radish serve.
+type serveFlags struct {
+	model  modelFlags
+	sched  schedFlags
+	http   server.HTTPConfig
+	served string
+	key    string
+	level  string
+	every  int
+	file   string
+}
+
+func newServeCommand(term *ui.Terminal) *cobra.Command {
+	f := &serveFlags{}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "serve a model over an OpenAI-compatible API, in the foreground",
+		Long: `Serve a model over an OpenAI-compatible API until interrupted. What it will take in memory is printed
+before anything is loaded. Flags may also be given as RADISH_* variables (RADISH_PORT=8000) or in a YAML file
+(--config radish.yaml, keys as the flags); flags win over variables, variables over the file.
+
+  radish serve --model-path builtin
+  radish serve --model-path /models/Llama-3.2-1B-Instruct --port 8000
+  radish serve --model-path DIR --host 0.0.0.0 --api-key "$KEY"
+
+SIGTERM and SIGINT refuse new requests, finish the running ones (--drain-timeout), and exit with 0.
+` + exitStatus,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := layer(c, f.file); err != nil {
+				return err
+			}
+			return runServe(c, term, f)
+		},
+	}
+	f.model.add(c)
+	f.sched.add(c)
+	f.add(c)
+	return c
+}
+
+func (f *serveFlags) add(c *cobra.Command) {
+	fs := c.Flags()
+	fs.StringVar(&f.served, "served-model-name", "", "the model's name in the API (default: its path)")
+	fs.StringVar(&f.http.Host, "host", "127.0.0.1", "address to listen on")
+	fs.IntVar(&f.http.Port, "port", 30000, "port to listen on, 0: any free one")
+	fs.StringVar(&f.key, "api-key", "", "key that clients must send; several with commas")
+	fs.BoolVar(&f.http.AllowNoKey, "allow-no-api-key", false, "listen on a public address without a key")
+	fs.BoolVar(&f.http.ShareCache, "share-prefix-cache", false, "let all API keys share one prefix cache")
+	fs.DurationVar(&f.http.DrainTimeout, "drain-timeout", 30*time.Second, "time for running requests after SIGTERM")
+	fs.StringVar(&f.level, "log-level", "info", "debug, info, warning or error")
+	fs.IntVar(&f.every, "decode-log-interval", 40, "decode steps between telemetry lines")
+	fs.StringVar(&f.file, "config", "", "YAML file with flags as keys")
+}
+
+// config turns model and scheduler flags into a server.Config, sized for this machine.
+func (f *modelFlags) config(term *ui.Terminal, s *schedFlags) (server.Config, error) {
+	cfg := server.Config{Version: version, Sched: s.SchedConfig}
+	if err := f.checkDevice(term); err != nil {
+		return cfg, err
+	}
+	policy, err := sched.ParsePolicy(s.policy)
+	if err != nil {
+		return cfg, &usageError{err: fmt.Errorf("read schedule-policy: %w", err)}
+	}
+	cfg.Sched.Policy, cfg.Sched.Seed = policy, f.seed
+	if cfg.Model, err = f.modelConfig(); err != nil {
+		return cfg, err
+	}
+	cfg.Compute = server.ComputeConfig{Threads: f.threads, Kernels: os.Getenv(kernelsEnv)}
+	mem, err := host.ReadMemory()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Memory = server.Machine{Available: int64(mem.Available()), Source: mem.Source}
+	return cfg, nil
+}
+
+func (f *modelFlags) modelConfig() (server.ModelConfig, error) {
+	m := server.ModelConfig{Path: f.path, ContextLength: f.context, DummySeed: f.seed, SkipTokenizer: f.skipText}
+	switch f.dtype {
+	case "auto", "bfloat16":
+	case "float32":
+		m.Float32 = true
+	default:
+		return m, &usageError{err: fmt.Errorf("read dtype: %q is not auto, bfloat16 or float32", f.dtype)}
+	}
+	switch f.loadFormat {
+	case "safetensors":
+	case "dummy":
+		m.Dummy = true
+	default:
+		return m, &usageError{err: fmt.Errorf("read load-format: %q is not safetensors or dummy", f.loadFormat)}
+	}
+	if f.path == "builtin" {
+		m.Files = builtin.FS()
+	}
+	return m, nil
+}
+
+// checkDevice refuses what is not there: more than one device, and CUDA.
+func (f *modelFlags) checkDevice(term *ui.Terminal) error {
+	if f.tensor != 1 {
+		return &usageError{err: fmt.Errorf("tensor-parallel-size %d: radish runs a model on one device, only 1 is supported", f.tensor)}
+	}
+	switch f.device {
+	case "cpu":
+		return nil
+	case "auto", "cuda":
+		gpus, driver, err := host.GPUs()
+		return f.withoutCUDA(term, gpus, fmt.Sprint(driver), err)
+	}
+	return &usageError{err: fmt.Errorf("read device: %q is not auto, cpu or cuda", f.device)}
+}
+
+func (f *modelFlags) withoutCUDA(term *ui.Terminal, gpus []host.GPU, driver string, err error) error {
+	if f.device == "cuda" {
+		found := "this machine has " + host.ErrNoDriver.Error()
+		if len(gpus) > 0 {
+			found = fmt.Sprintf("this machine has %s with driver %s", gpus[0].Name, driver)
+		}
+		return advise(fmt.Errorf("device cuda: this version of radish computes on the CPU only (%s)", found), "radish serve --device cpu")
+	}
+	if err == nil && len(gpus) > 0 {
+		term.Say("device: %s (driver %s) is here, but this version of radish computes on the CPU only", gpus[0].Name, driver)
+	}
+	return nil
+}
+
+func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {
+	cfg, err := f.config(term)
+	if err != nil {
+		return err
+	}
+	plan, err := makePlan(term, cfg)
+	if err != nil {
+		return err
+	}
+	s, err := server.New(cfg, plan)
+	if err != nil {
+		return adviseServe(err, cfg)
+	}
+	term.Say("ready: http://%s (model %s, %s)", s.Addr(), s.Name(), s.Backend())
+	return s.Run(c.Context())
+}
+
+func (f *serveFlags) config(term *ui.Terminal) (server.Config, error) {
+	cfg, err := f.model.config(term, &f.sched)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Model.ServedName = f.served
+	cfg.HTTP = f.http
+	if f.key != "" {
+		cfg.HTTP.Keys = strings.Split(f.key, ",")
+	}
+	cfg.DecodeLogInterval = f.every
+	level, err := logLevel(f.level)
+	if err != nil {
+		return cfg, &usageError{err: err}
+	}
+	cfg.Log = slog.New(newLineHandler(term.Err, level))
+	if level <= slog.LevelInfo {
+		cfg.Telemetry = term.Err
+	}
+	return cfg, nil
+}
+
+// makePlan sizes the model and prints what it will take.
+func makePlan(term *ui.Terminal, cfg server.Config) (*server.Plan, error) {
+	plan, err := server.MakePlan(cfg)
+	if err != nil {
+		return nil, advisePlan(err, cfg)
+	}
+	term.Say("plan: weights %s + KV %s (%d tokens in pages of %d) + workspace %s = %s of %s available (%s)",
+		ui.Bytes(plan.Weights), ui.Bytes(plan.KV), plan.Tokens(), plan.PageSize, ui.Bytes(plan.Workspace),
+		ui.Bytes(plan.Total()), ui.Bytes(plan.Available), cfg.Memory.Source)
+	term.Say("plan: max_total_num_tokens=%d, chunked_prefill_size=%d, max_running_requests=%d, context_len=%d",
+		plan.Tokens(), plan.Chunk, plan.MaxRunning, plan.Context)
+	for _, n := range plan.Notes {
+		term.Say("plan: %s", n)
+	}
+	return plan, nil
+}
+
+func advisePlan(err error, cfg server.Config) error {
+	switch {
+	case errors.Is(err, server.ErrDoesNotFit):
+		return advise(err, "a smaller --context-length or --max-total-tokens, a larger --mem-fraction-static, or a machine with more memory")
+	case errors.Is(err, server.ErrConfig):
+		return &usageError{err: err}
+	case cfg.Model.Files == nil:
+		return advise(err, "ls %s (a Hugging Face model directory has config.json, tokenizer.json and *.safetensors), or --model-path builtin",
+			filepath.Clean(cfg.Model.Path))
+	}
+	return err
+}
+
+func adviseServe(err error, cfg server.Config) error {
+	switch {
+	case errors.Is(err, server.ErrNoKey):
+		return advise(err, "--api-key KEY, or --host 127.0.0.1; --allow-no-api-key if the network is really closed")
+	case errors.Is(err, server.ErrListen):
+		return advise(err, "radish serve --port %d, or --port 0 for any free one", cfg.HTTP.Port+1)
+	}
+	return err
+}

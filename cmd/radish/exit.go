@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"radish/cmd/internal/ui"
+)
+
+// The exit codes, promised in every --help.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitDoesNotFit  = 4
+	exitInterrupted = 130
+)
+
+const exitStatus = `
+EXIT STATUS
+  0    it did what was asked
+  1    an error, said on stderr
+  2    a flag, argument or configuration key that is not right
+  4    the model and its settings do not fit this machine
+  130  interrupted
+`
+
+// usageError is a mistake in how the command was called.
+type usageError struct {
+	cmd *cobra.Command
+	err error
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// advised is an error with the next command for the user.
+type advised struct {
+	error
+	advice string
+}
+
+func (e *advised) Unwrap() error { return e.error }
+
+func advise(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return &advised{error: err, advice: fmt.Sprintf(format, args...)}
+}
+
+// report says what went wrong and chooses the exit code.
+func report(term *ui.Terminal, err error) int {
+	if err == nil {
+		return exitOK
+	}
+	term.Problem(err, adviceFor(err))
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage), isCobraUsage(err):
+		return exitUsage
+	case errors.Is(err, errDoesNotFit):
+		return exitDoesNotFit
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	}
+	return exitError
+}
+
+func adviceFor(err error) string {
+	var a *advised
+	if errors.As(err, &a) {
+		return a.advice
+	}
+	var usage *usageError
+	if errors.As(err, &usage) && usage.cmd != nil {
+		return usage.cmd.CommandPath() + " --help"
+	}
+	if isCobraUsage(err) {
+		return "radish --help"
+	}
+	return ""
+}
+
+// isCobraUsage recognises the mistakes that cobra reports itself and gives no type to.
+func isCobraUsage(err error) bool {
+	return strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag")
+}

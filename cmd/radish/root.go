@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"radish/cmd/internal/ui"
+)
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, term *ui.Terminal, args []string) int {
+	root := newRootCommand(term)
+	root.SetArgs(args)
+	root.SetOut(term.Out)
+	root.SetErr(term.Err)
+	err := root.ExecuteContext(ctx)
+	return report(term, err)
+}
+
+func newRootCommand(term *ui.Terminal) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "radish",
+		Short: "from a bare machine to a healthy, prefix-cached LLM endpoint",
+		Long: `radish serves language models over an OpenAI-compatible API with RadixAttention and
+continuous batching, from one binary.
+
+  radish serve --model-path builtin        serve the small model inside the binary
+  radish generate "what is a KV pool?"     ask it once, without a server
+  radish chat                              talk to it
+` + exitStatus,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.SetVersionTemplate("radish {{.Version}}\n")
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{cmd: c, err: err} })
+	root.AddCommand(
+		newVersionCommand(term),
+		newServeCommand(term),
+		newGenerateCommand(term),
+		newChatCommand(term),
+		newBenchCommand(term),
+	)
+	return root
+}
