@@ -38,7 +38,7 @@ func checkRotary(r *rig) error {
 			l.PageStart = append(l.PageStart, int32(len(l.Pages)))
 		}
 		scale := []float32{1, 1.25}[r.rng.IntN(2)]
-		near := tolerance{1e-6, 2e-6} // cos and sin are about 1; 2^-24 each, and a fused multiply less
+		near := tolerance{norm: 1e-6, elem: 2e-6} // cos and sin are about 1; 2^-24 each, and a fused multiply less
 		cos, sin := r.dst("cos", kernels.F32, l.NumRows(), dim/2, near), r.dst("sin", kernels.F32, l.NumRows(), dim/2, near)
 		inv := r.put("invFreq", kernels.F32, 1, dim/2, freq)
 		r.do(fmt.Sprintf("rotary of %d, theta %g", dim, theta), func(b kernels.Backend, t side) {
@@ -182,8 +182,8 @@ func checkAttention(r *rig) error {
 			w.norms, w.window = (i+j/2)%2 == 0, []int{0, 17, 0, 5}[(i/2+j)%4]
 			w.seqs = make([]sequence, 5)
 			what := fmt.Sprintf("heads %+v, pages of %d, window %d, norms %v", h, size, w.window, w.norms)
-			for step := range 4 {
-				grow := map[int]int32{step % 5: 1 + r.rng.Int32N(60)}
+			for step := range 3 {
+				grow := map[int]int32{step % 5: 1 + r.rng.Int32N(50)}
 				for s := range w.seqs {
 					if grow[s] == 0 && r.rng.IntN(4) > 0 {
 						grow[s] = []int32{1, 1, 2, 7, 17}[r.rng.IntN(5)]

@@ -8,29 +8,30 @@ import (
 )
 
 // tolerance is how far a row may lie from the oracle's: norm bounds |got-want| / |want| (Euclidean, over the row), elem
-// bounds every element's difference relative to its own size plus the row's root mean square.
-type tolerance struct{ norm, elem float64 }
+// bounds every element's difference relative to its own size plus the row's root mean square. Where terms may cancel,
+// floor is the size of a typical element, which the error hangs on and a single small result does not show.
+type tolerance struct{ norm, elem, floor float64 }
 
 var (
 	// exact is for what is copied or chosen.
 	exact = tolerance{}
 	// oneOp is a float32 formula of a few operations with exp or a square root in it: some units of 2^-24.
-	oneOp = tolerance{2e-6, 4e-6}
+	oneOp = tolerance{norm: 2e-6, elem: 4e-6}
 	// sums is a float32 dot product of up to 4,096 terms in any order, fused or not; the error of a random sum grows
 	// like the root of its length times 2^-24 = 4e-6, while a missing term of 4,096 is worth 1.6e-2.
-	sums = tolerance{8e-6, 5e-5}
+	sums = tolerance{norm: 8e-6, elem: 5e-5}
 	// softmaxed adds float32 exp of scores up to about 20, whose absolute error becomes a relative one.
-	softmaxed = tolerance{2e-5, 1e-4}
+	softmaxed = tolerance{norm: 2e-5, elem: 1e-4}
 	// attentionBF16 is for backends with BF16 activations, which may round queries and probabilities to BF16 before
 	// they multiply (2^-9 each, averaging out over a row).
-	attentionBF16 = tolerance{8e-3, 3e-2}
+	attentionBF16 = tolerance{norm: 8e-3, elem: 3e-2}
 )
 
 // stored is tol for a result that is rounded to d when it is stored: two float32 results a hair apart may round to
 // neighbouring BF16 values, 2^-7 of the element apart, but few do.
 func stored(d kernels.DType, tol tolerance) tolerance {
 	if d == kernels.BF16 {
-		return tolerance{max(tol.norm, 2e-3), max(tol.elem, 1.0/128)}
+		return tolerance{norm: max(tol.norm, 2e-3), elem: max(tol.elem, 1.0/128)}
 	}
 	return tol
 }
@@ -91,7 +92,7 @@ func compareRow(got, want []float32, tol tolerance) error {
 		diff += d * d
 		size += float64(want[i]) * float64(want[i])
 	}
-	rms := math.Sqrt(size / float64(len(want)))
+	rms := math.Sqrt(size/float64(len(want))) + tol.floor
 	for i := range got {
 		if tol == exact && math.Float32bits(got[i]) == math.Float32bits(want[i]) {
 			continue
@@ -101,8 +102,8 @@ func compareRow(got, want []float32, tol tolerance) error {
 			return fmt.Errorf("column %d is %v, want %v (allowed %.2g)", i, got[i], want[i], tol.elem*(math.Abs(float64(want[i]))+rms))
 		}
 	}
-	if !(math.Sqrt(diff) <= tol.norm*math.Sqrt(size)) {
-		return fmt.Errorf("relative error %.3g, allowed %.3g", math.Sqrt(diff/size), tol.norm)
+	if size = math.Sqrt(size) + tol.floor*math.Sqrt(float64(len(want))); !(math.Sqrt(diff) <= tol.norm*size) {
+		return fmt.Errorf("relative error %.3g, allowed %.3g", math.Sqrt(diff)/size, tol.norm)
 	}
 	return nil
 }
@@ -119,4 +120,11 @@ func (r *rig) compareInts(m *mem) error {
 		}
 	}
 	return nil
+}
+
+// sumsOf is sums for dot products of n terms of about 1 times weights of about weightSize.
+func sumsOf(n int) tolerance {
+	t := sums
+	t.floor = weightSize * math.Sqrt(float64(n))
+	return t
 }

@@ -40,7 +40,7 @@ var miniatures = []miniature{
 	{"small", kernels.Heads{Q: 4, KV: 2, Dim: 16}, 40, 56, 33, 4, 0, 37},
 	{"window", kernels.Heads{Q: 4, KV: 1, Dim: 32}, 72, 104, 101, 16, 19, 75},
 	{"wide", kernels.Heads{Q: 8, KV: 2, Dim: 64}, 264, 520, 515, 16, 0, 150},
-	{"long", kernels.Heads{Q: 2, KV: 2, Dim: 80}, 64, 64, 17, 64, 0, 700},
+	{"long", kernels.Heads{Q: 2, KV: 2, Dim: 80}, 64, 64, 17, 64, 0, 400},
 }
 
 // forward is the miniature on one backend.

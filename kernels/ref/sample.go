@@ -1,8 +1,9 @@
 package ref
 
 import (
+	"cmp"
 	"math"
-	"sort"
+	"slices"
 
 	"radish/kernels"
 )
@@ -89,7 +90,12 @@ func byLogit(l []float32) []int32 {
 	for i := range ids {
 		ids[i] = int32(i)
 	}
-	sort.SliceStable(ids, func(a, b int) bool { return l[ids[a]] > l[ids[b]] })
+	slices.SortFunc(ids, func(a, b int32) int {
+		if l[a] != l[b] {
+			return cmp.Compare(l[b], l[a])
+		}
+		return cmp.Compare(a, b)
+	})
 	return ids
 }
 
@@ -157,7 +163,7 @@ func minP(c []Candidate, p float32) []Candidate {
 // Draw takes the lowest id at which the sum of probabilities, in rising order of ids, exceeds u.
 func Draw(c []Candidate, u float64) int32 {
 	c = append([]Candidate(nil), c...)
-	sort.Slice(c, func(a, b int) bool { return c[a].Token < c[b].Token })
+	slices.SortFunc(c, func(a, b Candidate) int { return cmp.Compare(a.Token, b.Token) })
 	sum := 0.0
 	for _, x := range c {
 		if sum += x.P; sum > u {
