@@ -380,3 +380,22 @@ func cutAt(s string, words []string) string {
 	}
 	return s
 }
+
+// Choices of one request must differ, and a given seed must mean the same every time.
+func TestSeedsOfChoices(t *testing.T) {
+	var seen []engine.Request
+	w := newWorld(t, func(o *Options, _ *fakeRunner) { o.Engine = spy{o.Engine, &seen} })
+	for range 2 {
+		body(t, w.post(t, "/v1/completions", `{"prompt":["a","b"],"n":2,"seed":40,"max_tokens":1}`))
+	}
+	for i, r := range seen {
+		if want := uint64(40 + i%2); r.Params.Seed != want {
+			t.Errorf("choice %d has seed %d, want %d", i, r.Params.Seed, want)
+		}
+	}
+	body(t, w.post(t, "/v1/completions", `{"prompt":"a"}`))
+	body(t, w.post(t, "/v1/completions", `{"prompt":"a"}`))
+	if n := len(seen); seen[n-1].Params.Seed == seen[n-2].Params.Seed {
+		t.Error("without a seed, two requests drew the same")
+	}
+}
