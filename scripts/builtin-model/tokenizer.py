@@ -18,7 +18,7 @@ ROLES = {"system": SYSTEM, "user": USER, "assistant": ASSISTANT}
 TEMPLATE = ("{{ bos_token }}{% for message in messages %}"
             "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
             "{{ raise_exception('the roles are system, user and assistant') }}{% endif %}"
-            "{{ '<|' + message['role'] + '|>' + message['content'] | trim + '<|end|>' }}{% endfor %}"
+            "{{ {'system': '<|system|>', 'user': '<|user|>', 'assistant': '<|assistant|>'}[message['role']] + message['content'] | trim + '<|end|>' }}{% endfor %}"
             "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}")
 
 
