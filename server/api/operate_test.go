@@ -399,3 +399,18 @@ func TestSeedsOfChoices(t *testing.T) {
 		t.Error("without a seed, two requests drew the same")
 	}
 }
+
+// The engine may hand out the last token before it says that it was the last.
+func TestStopTokenBeforeItsFinish(t *testing.T) {
+	w := &server{Options: Options{Tokenizer: fakeTokens{}}}
+	tx := w.newText(&job{output: output{skipSpecial: true}}, &prompt{})
+	var got delta
+	got.add(tx.take(engine.Event{Tokens: append(tokens("ab"), seq.Scored{Token: eos})}))
+	if len(got.pieces) != 2 {
+		t.Errorf("%d tokens shown before the end is known, want 2", len(got.pieces))
+	}
+	got.add(tx.take(engine.Event{Finish: &engine.Finish{Reason: engine.ReasonStop, Stop: eos}}))
+	if got.text != "ab" || len(got.pieces) != 2 || len(tx.ids) != 3 || got.finish != "stop" {
+		t.Errorf("%q, %d shown, %d counted, %s", got.text, len(got.pieces), len(tx.ids), got.finish)
+	}
+}

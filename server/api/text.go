@@ -1,6 +1,8 @@
 package api
 
 import (
+	"slices"
+
 	"radish/server/engine"
 	"radish/server/seq"
 )
@@ -31,6 +33,9 @@ type text struct {
 	sent    int     // bytes
 	decoded int     // bytes
 
+	enders []seq.Token  // ids that end the sequence
+	held   []seq.Scored // one of them, until its event or the next says whether it did
+
 	ids    []seq.Token // everything sampled, up to the end
 	cached int
 	ended  bool
@@ -38,7 +43,13 @@ type text struct {
 
 func (s *server) newText(j *job, p *prompt) *text {
 	t := &text{stops: j.output.stops, keep: j.output.keepStop}
+	if !j.params.IgnoreEOS {
+		t.enders = slices.Clone(j.params.Stop)
+	}
 	if s.Tokenizer != nil {
+		if !j.params.IgnoreEOS {
+			t.enders = append(t.enders, s.Tokenizer.EOS()...)
+		}
 		t.dec = s.Tokenizer.NewDecoder(j.output.skipSpecial)
 		t.dec.Reset(p.ids...)
 	}
@@ -49,11 +60,15 @@ func (s *server) newText(j *job, p *prompt) *text {
 func (t *text) take(ev engine.Event) delta {
 	var d delta
 	t.cached = max(t.cached, ev.Cached)
-	d.prompt = append(d.prompt, ev.Prompt...)
+	for _, p := range ev.Prompt {
+		p.Top = slices.Clone(p.Top)
+		d.prompt = append(d.prompt, p)
+	}
 	stopped := ev.Finish != nil && ev.Finish.Reason == engine.ReasonStop
-	for i, tok := range ev.Tokens {
+	sampled := t.settle(ev)
+	for i, tok := range sampled {
 		t.ids = append(t.ids, tok.Token)
-		if stopped && i == len(ev.Tokens)-1 && !t.keep {
+		if stopped && i == len(sampled)-1 && !t.keep {
 			break // the stop token itself is counted, not shown
 		}
 		if t.push(tok, &d); t.ended {
@@ -66,8 +81,22 @@ func (t *text) take(ev engine.Event) delta {
 	return d
 }
 
+// settle returns an event's tokens after what was held. The token that ends a sequence may come in an event of its own,
+// before the one that says so: it waits for that.
+func (t *text) settle(ev engine.Event) []seq.Scored {
+	sampled := append(t.held, ev.Tokens...)
+	t.held = nil
+	if n := len(sampled) - 1; ev.Finish == nil && n >= 0 && slices.Contains(t.enders, sampled[n].Token) {
+		last := sampled[n]
+		last.Top = slices.Clone(last.Top)
+		t.held, sampled = []seq.Scored{last}, sampled[:n]
+	}
+	return sampled
+}
+
 // push adds one token.
 func (t *text) push(tok seq.Scored, d *delta) {
+	tok.Top = slices.Clone(tok.Top)
 	t.waiting = append(t.waiting, piece{tok, t.decoded})
 	if t.dec != nil {
 		t.grow(t.dec.Push(tok.Token), d)
