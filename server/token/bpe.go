@@ -9,7 +9,8 @@ import (
 // neighbours with the lowest rank, the leftmost of equals, becomes one symbol.
 type bpe struct {
 	table    mergeTable
-	whole    map[string]int32 // words that are pieces and need no merging (ignore_merges); nil otherwise
+	whole    map[string]int32 // pieces, where a word that is one needs no merging (ignore_merges); nil otherwise
+	special  func(int32) bool // control tokens, which no text spells
 	chars    map[string]int32 // first symbols of a word of characters; nil when words are bytes
 	bytes    [256]int32       // first symbols of a word of bytes, or of a character by bytes
 	fallback bool             // characters outside the vocabulary become their bytes
@@ -18,9 +19,9 @@ type bpe struct {
 	longest  int              // most bytes that one token can stand for; 0: no bound
 }
 
-// newBPE prepares the merges of m. special says which ids no merge may produce: text never spells a control token.
+// newBPE prepares the merges of m. special says which ids are control tokens, which no merge may produce.
 func newBPE(m *model, byteLevel bool, special func(int32) bool) (*bpe, error) {
-	b := &bpe{unk: -1, fuseUnk: m.fuseUnk}
+	b := &bpe{unk: -1, fuseUnk: m.fuseUnk, special: special}
 	if m.unk != nil {
 		id, ok := m.ids[*m.unk]
 		if !ok {
@@ -36,37 +37,31 @@ func newBPE(m *model, byteLevel bool, special func(int32) bool) (*bpe, error) {
 		b.longest = 0
 	}
 	if byteLevel {
-		return b, b.initBytes(m, special)
+		return b, b.initBytes(m)
 	}
-	return b, b.initChars(m, special)
+	return b, b.initChars(m)
 }
 
 // initBytes sets the first symbols of byte-level words.
-func (b *bpe) initBytes(m *model, special func(int32) bool) error {
+func (b *bpe) initBytes(m *model) error {
 	for c := range b.bytes {
 		id, ok := m.ids[string(byteRune[c])]
-		if !ok && inUTF8(byte(c)) {
+		if !ok && inUTF8(byte(c)) && !unassigned(byte(c)) {
 			return fmt.Errorf("%w: the vocabulary has no piece for byte %#02x", ErrUnsupported, c)
+		}
+		if !ok {
+			id = b.unk
 		}
 		b.bytes[c] = id
 	}
-	if !m.ignoreMerges {
-		return nil
-	}
-	b.whole = make(map[string]int32, len(m.pieces))
-	var buf []byte
-	for id, p := range m.pieces {
-		raw, ok := appendByteLevel(buf[:0], p)
-		if ok && p != "" && !special(int32(id)) {
-			b.whole[string(raw)] = int32(id)
-		}
-		buf = raw
+	if m.ignoreMerges {
+		b.whole = m.ids
 	}
 	return nil
 }
 
 // initChars sets the first symbols of words of characters.
-func (b *bpe) initChars(m *model, special func(int32) bool) error {
+func (b *bpe) initChars(m *model) error {
 	b.fallback = m.byteFallback
 	for c := range b.bytes {
 		id, ok := m.ids[fmt.Sprintf("<0x%02X>", c)]
@@ -85,24 +80,46 @@ func (b *bpe) initChars(m *model, special func(int32) bool) error {
 		}
 	}
 	if m.ignoreMerges {
-		b.whole = make(map[string]int32, len(m.ids))
-		for p, id := range m.ids {
-			if !special(id) {
-				b.whole[p] = id
-			}
-		}
+		b.whole = m.ids
 	}
 	return nil
+}
+
+// wholeWord is the piece that spells all of a word, where such words need no merging.
+func (b *bpe) wholeWord(w string) (int32, bool) {
+	if b.whole == nil || len(w) > maxPiece {
+		return 0, false
+	}
+	var id int32
+	var ok bool
+	if b.chars == nil {
+		var buf [128]byte
+		spelled := buf[:0]
+		for i := 0; i < len(w); i++ {
+			spelled = utf8.AppendRune(spelled, byteRune[w[i]])
+		}
+		id, ok = b.whole[string(spelled)]
+	} else {
+		id, ok = b.whole[w]
+	}
+	return id, ok && !b.special(id)
 }
 
 // inUTF8 reports whether a byte can occur in valid UTF-8.
 func inUTF8(c byte) bool { return c < 0xC0 || c > 0xC1 && c < 0xF5 }
 
+// unassigned reports whether a byte begins only characters that Unicode has not assigned (planes 4 to 11) or left to
+// private use (plane 16). Trained vocabularies (StarCoder) can lack a piece for it; like the tokenizers library, Encode
+// then leaves the byte out or takes unk_token for it.
+func unassigned(c byte) bool { return c == 0xF1 || c == 0xF2 || c == 0xF4 }
+
 // symbols appends the first symbols of a word.
 func (b *bpe) symbols(dst []int32, word string) []int32 {
 	if b.chars == nil {
 		for i := 0; i < len(word); i++ {
-			dst = append(dst, b.bytes[word[i]])
+			if id := b.bytes[word[i]]; id >= 0 {
+				dst = append(dst, id)
+			}
 		}
 		return dst
 	}

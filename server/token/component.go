@@ -209,8 +209,11 @@ func newSplit(raw jsontext.Value) (stage, error) {
 	if err != nil {
 		return nil, err
 	}
+	if sep := c.Pattern.String; sep != nil && *sep != "" && c.Behavior == "MergedWithPrevious" && !c.Invert {
+		return cutAfter{*sep}, nil
+	}
 	if c.Pattern.Regex == nil {
-		return nil, fmt.Errorf("%w: Split by a fixed string", ErrUnsupported)
+		return nil, fmt.Errorf("%w: Split by a fixed string with behavior %q, invert %t", ErrUnsupported, c.Behavior, c.Invert)
 	}
 	s, ok := patterns[*c.Pattern.Regex]
 	if !ok {

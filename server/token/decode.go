@@ -100,31 +100,36 @@ func (d *decoding) readStrip(raw jsontext.Value, fused bool) error {
 // for (legacy Llama 2: " </s>"), as the tokenizers library 0.23 does.
 func (d *decoding) prepare(pieces []string, normed *addedSet) {
 	d.bytes, d.byteIDs = make([]string, len(pieces)), make([]bool, len(pieces))
-	var buf []byte
+	ends, all := make([]int, len(pieces)), make([]byte, 0, 8*len(pieces)) // one string for all of them
 	for id, p := range pieces {
-		d.bytes[id], buf = d.spell(p, buf)
 		if c, ok := byteToken(p); ok && d.fallback {
-			d.bytes[id], d.byteIDs[id] = string([]byte{c}), true
+			all, d.byteIDs[id] = append(all, c), true
+		} else {
+			all = d.appendSpelled(all, p)
 		}
+		ends[id] = len(all)
+	}
+	text, from := string(all), 0
+	for id, to := range ends {
+		d.bytes[id], from = text[from:to], to
 	}
 	for i, tok := range normed.tokens {
-		d.bytes[tok.ID], buf = d.spell(normed.spelled[i], buf)
+		d.bytes[tok.ID] = string(d.appendSpelled(nil, normed.spelled[i]))
 	}
 }
 
-// spell is what one piece adds to the text.
-func (d *decoding) spell(p string, buf []byte) (string, []byte) {
+// appendSpelled appends what one piece adds to the text.
+func (d *decoding) appendSpelled(dst []byte, p string) []byte {
 	if d.byteLevel {
-		raw, ok := appendByteLevel(buf[:0], p)
-		if ok && string(raw) != p {
-			p = string(raw)
+		if raw, ok := appendByteLevel(dst, p); ok {
+			return raw
 		}
-		return p, raw
+		return append(dst, p...) // an added token with characters that spell no byte
 	}
 	for _, r := range d.replace {
 		p = strings.ReplaceAll(p, r[0], r[1])
 	}
-	return p, buf
+	return append(dst, p...)
 }
 
 // Decode turns tokens into text; skipSpecial leaves control tokens out, and ids outside the vocabulary add nothing.

@@ -163,7 +163,7 @@ func (e *encoder) word(w string) {
 // mergeWord encodes one piece.
 func (e *encoder) mergeWord(w string) {
 	b := e.t.bpe
-	if id, ok := b.whole[w]; ok {
+	if id, ok := b.wholeWord(w); ok {
 		e.emit(id)
 		return
 	}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -47,8 +48,8 @@ func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	if size > limit {
 		return nil, fmt.Errorf("read %s: %w: %d bytes, over %d", name, ErrMalformed, size, limit)
 	}
-	var b strings.Builder // grows to the size known, no further than the limit
-	b.Grow(int(size))
+	var b bytes.Buffer
+	b.Grow(int(size) + bytes.MinRead) // the size known; it grows no further than the limit
 	n, err := io.Copy(&b, io.LimitReader(f, limit+1))
 	if err == nil && n > limit {
 		err = fmt.Errorf("%w: over %d bytes", ErrMalformed, limit)
@@ -56,7 +57,7 @@ func readFile(fsys fs.FS, name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	return []byte(b.String()), nil
+	return b.Bytes(), nil
 }
 
 // isOurs reports whether err already has a sentinel of this package.

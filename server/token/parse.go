@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -41,6 +40,7 @@ type model struct {
 	ids          map[string]int32
 	pieces       []string // by id; "" where no piece has that id
 	merges       []merge
+	expect       int // pieces that a file of this size is likely to have
 }
 
 // merge joins the pieces left and right into product; its rank is its place in the list.
@@ -62,6 +62,7 @@ func parseSpec(data []byte) (*spec, error) {
 	// Duplicate names cost a hash set of the whole vocabulary to find, so the places where they matter look themselves.
 	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
 	s := &spec{}
+	s.model.expect = min(len(data)/64, maxVocab) // published files have 55 to 90 bytes to a piece
 	err := eachMember(d, func(name string) error {
 		switch name {
 		case "added_tokens":
@@ -221,7 +222,7 @@ func (m *model) setOption(name string, raw jsontext.Value) error {
 
 // readVocab reads the object of piece to id.
 func (m *model) readVocab(d *jsontext.Decoder) error {
-	m.ids = make(map[string]int32, 1<<15)
+	m.ids, m.pieces = make(map[string]int32, m.expect), make([]string, 0, m.expect)
 	return eachMember(d, func(piece string) error {
 		v, err := d.ReadToken()
 		if err != nil {
@@ -268,19 +269,18 @@ func (m *model) define(piece string, id int64) error {
 // readMerges reads the array of merges: "left right" in old files, ["left","right"] in newer ones.
 func (m *model) readMerges(d *jsontext.Decoder) error {
 	m.merges = make([]merge, 0, len(m.pieces))
-	var product []byte
+	var pair pairReader
 	return eachElement(d, func() error {
-		left, right, err := readPair(d)
-		if err != nil || left == "" && right == "" {
+		if err := pair.read(d); err != nil || pair.cut == 0 {
 			return err
 		}
 		if len(m.merges) == maxMerges {
 			return fmt.Errorf("%w: over %d merges", ErrMalformed, maxMerges)
 		}
-		product = append(append(product[:0], left...), right...)
-		l, okL := m.ids[left]
-		r, okR := m.ids[right]
-		p, okP := m.ids[string(product)]
+		left, right := pair.buf[:pair.cut], pair.buf[pair.cut:]
+		l, okL := m.ids[string(left)]
+		r, okR := m.ids[string(right)]
+		p, okP := m.ids[string(pair.buf)]
 		if !okL || !okR || !okP {
 			return fmt.Errorf("%w: merge %d (%.40q, %.40q) is not of the vocabulary", ErrMalformed, len(m.merges), left, right)
 		}
@@ -289,37 +289,52 @@ func (m *model) readMerges(d *jsontext.Decoder) error {
 	})
 }
 
-// readPair reads one merge in either form; a "#version" line gives two empty strings.
-func readPair(d *jsontext.Decoder) (left, right string, err error) {
+// pairReader reads merges into one buffer, for there are hundreds of thousands.
+type pairReader struct {
+	buf []byte // both parts, one after the other
+	cut int    // where the second begins; 0 for a "#version" line, which is no merge
+}
+
+// read reads one merge in either form.
+func (p *pairReader) read(d *jsontext.Decoder) error {
+	p.buf, p.cut = p.buf[:0], 0
 	if d.PeekKind() == '"' {
-		t, err := d.ReadToken()
-		if err != nil {
-			return "", "", err
-		}
-		s := t.String()
-		if strings.HasPrefix(s, "#version") {
-			return "", "", nil
-		}
-		left, right, ok := strings.Cut(s, " ")
-		if !ok || left == "" || right == "" || strings.Contains(right, " ") {
-			return "", "", fmt.Errorf("%w: merge %.40q is not two pieces", ErrMalformed, s)
-		}
-		return left, right, nil
+		return p.readLine(d)
 	}
-	var pair []string
-	err = eachElement(d, func() error {
-		t, err := d.ReadToken()
-		if err == nil && (t.Kind() != '"' || len(pair) == 2) {
-			return fmt.Errorf("%w: a merge is not two strings", ErrMalformed)
+	parts := 0
+	err := eachElement(d, func() error {
+		if parts++; parts == 2 {
+			p.cut = len(p.buf)
 		}
-		pair = append(pair, t.String())
-		return err
+		return p.readString(d)
 	})
-	if err == nil && (len(pair) != 2 || pair[0] == "" || pair[1] == "") {
+	if err == nil && (parts != 2 || p.cut == 0 || p.cut == len(p.buf)) {
 		err = fmt.Errorf("%w: a merge is not two strings", ErrMalformed)
 	}
-	if err != nil {
-		return "", "", err
+	return err
+}
+
+// readLine reads "left right".
+func (p *pairReader) readLine(d *jsontext.Decoder) error {
+	if err := p.readString(d); err != nil || bytes.HasPrefix(p.buf, []byte("#version")) {
+		return err
 	}
-	return pair[0], pair[1], nil
+	i := bytes.IndexByte(p.buf, ' ')
+	if i <= 0 || i == len(p.buf)-1 || bytes.IndexByte(p.buf[i+1:], ' ') >= 0 {
+		return fmt.Errorf("%w: merge %.40q is not two pieces", ErrMalformed, p.buf)
+	}
+	p.buf, p.cut = append(p.buf[:i], p.buf[i+1:]...), i
+	return nil
+}
+
+// readString appends the string that follows.
+func (p *pairReader) readString(d *jsontext.Decoder) error {
+	raw, err := d.ReadValue()
+	if err == nil && raw.Kind() != '"' {
+		err = fmt.Errorf("%w: a merge is not two strings", ErrMalformed)
+	}
+	if err == nil {
+		p.buf, err = jsontext.AppendUnquote(p.buf, raw)
+	}
+	return err
 }

@@ -223,6 +223,18 @@ func (d digits) next(s string) int {
 	}
 }
 
+// cutAfter is Split by a fixed string that stays with what precedes it (MergedWithPrevious), as Gemma has it.
+type cutAfter struct{ sep string }
+
+func (cutAfter) prepare(s string, _ bool) string { return s }
+
+func (c cutAfter) next(s string) int {
+	if i := strings.Index(s, c.sep); i >= 0 {
+		return i + len(c.sep)
+	}
+	return len(s)
+}
+
 // prefixSpace is ByteLevel's add_prefix_space; it cuts as inner does, or not at all.
 type prefixSpace struct{ inner stage }
 
