@@ -45,15 +45,7 @@ type rawConfig struct {
 	ModelType     string   `json:"model_type"`
 	HiddenAct     *string  `json:"hidden_act"`
 
-	Hidden       *int `json:"hidden_size"`
-	Intermediate *int `json:"intermediate_size"`
-	Layers       *int `json:"num_hidden_layers"`
-	Heads        *int `json:"num_attention_heads"`
-	KVHeads      *int `json:"num_key_value_heads"`
-	HeadDim      *int `json:"head_dim"`
-	Vocab        *int `json:"vocab_size"`
-	MaxPositions *int `json:"max_position_embeddings"`
-
+	rawSizes
 	Eps           *float64 `json:"rms_norm_eps"`
 	Tie           *bool    `json:"tie_word_embeddings"`
 	AttentionBias *bool    `json:"attention_bias"`
@@ -65,6 +57,17 @@ type rawConfig struct {
 	rawSpecial
 
 	Quantization jsontext.Value `json:"quantization_config"`
+}
+
+type rawSizes struct {
+	Hidden       *int `json:"hidden_size"`
+	Intermediate *int `json:"intermediate_size"`
+	Layers       *int `json:"num_hidden_layers"`
+	Heads        *int `json:"num_attention_heads"`
+	KVHeads      *int `json:"num_key_value_heads"`
+	HeadDim      *int `json:"head_dim"`
+	Vocab        *int `json:"vocab_size"`
+	MaxPositions *int `json:"max_position_embeddings"`
 }
 
 type rawDType struct {

@@ -36,6 +36,9 @@ type rawScaling struct {
 	High     *float64 `json:"high_freq_factor"`
 	Original *int     `json:"original_max_position_embeddings"`
 	Partial  *float64 `json:"partial_rotary_factor"`
+	// One object for each type of layer, as models with two rotary embeddings have it.
+	Full    jsontext.Value `json:"full_attention"`
+	Sliding jsontext.Value `json:"sliding_attention"`
 }
 
 // rope reads whichever layout is there; a file with both is read by the new one, as transformers does.
@@ -49,6 +52,9 @@ func (r *rawRope) rope(maxPositions int) (Rope, error) {
 		if err := json.Unmarshal(v, &s); err != nil {
 			return Rope{}, fmt.Errorf("%s: %w: %w", key, ErrMalformed, err)
 		}
+	}
+	if present(s.Full) || present(s.Sliding) {
+		return Rope{}, fmt.Errorf("%s: %w: one rotary embedding for each type of layer", key, ErrUnsupported)
 	}
 	if s.Theta == nil {
 		s.Theta = r.Theta
