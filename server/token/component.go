@@ -84,10 +84,14 @@ func newNormalizers(raw jsontext.Value) (normalizers, error) {
 		return nil, err
 	}
 	var out normalizers
+	growth := 1
 	for _, p := range parts {
 		n, err := newNormalizer(p)
 		if err != nil {
 			return nil, err
+		}
+		if growth *= max(n.growth, 1); growth > maxGrowth {
+			return nil, fmt.Errorf("%w: normalizers make a text over %d times as long", ErrMalformed, maxGrowth)
 		}
 		out = append(out, n)
 	}
@@ -109,16 +113,22 @@ func newNormalizer(raw jsontext.Value) (normalizer, error) {
 			Type    string `json:"type"`
 			Prepend string `json:"prepend"`
 		}](raw)
+		if len(c.Prepend) > maxGrowth {
+			return normalizer{}, fmt.Errorf("%w: Prepend writes %d bytes, over %d", ErrMalformed, len(c.Prepend), maxGrowth)
+		}
 		return normalizer{prepend: c.Prepend}, err
 	case "Replace":
 		from, to, err := newReplace(raw)
-		return normalizer{apply: replace(from, to)}, err
+		return normalizer{apply: replace(from, to), growth: growthOf(from, to)}, err
 	}
 	return normalizer{}, fmt.Errorf("%w: normalizer %q; known are NFC, NFD, NFKC, NFKD, Prepend, Replace and Sequence",
 		ErrUnsupported, kind)
 }
 
-// newReplace understands a Replace normalizer or decoder. What it writes is short, so a text grows by a bounded factor.
+// growthOf is the factor by which writing to for from can make a text longer, rounded up.
+func growthOf(from, to string) int { return (len(to) + len(from) - 1) / max(len(from), 1) }
+
+// newReplace understands a Replace normalizer or decoder.
 func newReplace(raw jsontext.Value) (from, to string, err error) {
 	c, err := as[struct {
 		Type    string  `json:"type"`
@@ -130,8 +140,8 @@ func newReplace(raw jsontext.Value) (from, to string, err error) {
 		return "", "", err
 	case c.Pattern.String == nil || *c.Pattern.String == "":
 		return "", "", fmt.Errorf("%w: Replace by anything but a fixed string", ErrUnsupported)
-	case len(c.Content) > 16:
-		return "", "", fmt.Errorf("%w: Replace writes %d bytes, over 16", ErrMalformed, len(c.Content))
+	case len(c.Content) > maxGrowth:
+		return "", "", fmt.Errorf("%w: Replace writes %d bytes, over %d", ErrMalformed, len(c.Content), maxGrowth)
 	}
 	return *c.Pattern.String, c.Content, nil
 }

@@ -59,6 +59,9 @@ func (d *decoding) step(kind string, raw jsontext.Value, fused bool) error {
 	case "Replace":
 		from, to, err := newReplace(raw)
 		d.replace = append(d.replace, [2]string{from, to})
+		if growthOf(from, to) > 1 {
+			return fmt.Errorf("%w: decoder Replace by a longer string", ErrUnsupported)
+		}
 		return err
 	case "ByteFallback":
 		d.fallback = true

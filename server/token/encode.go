@@ -23,7 +23,7 @@ func (t *Tokenizer) Encode(text string, o EncodeOptions) ([]seq.Token, error) {
 	e := t.pool.Get().(*encoder)
 	defer t.pool.Put(e)
 	e.max, e.tooLong = o.Max, false
-	e.out = make([]seq.Token, 0, len(text)/4+8)
+	e.out = make([]seq.Token, 0, capacity(len(text), o.Max))
 	if o.AddSpecial {
 		e.out = append(e.out, t.prefix...)
 	}
@@ -38,6 +38,14 @@ func (t *Tokenizer) Encode(text string, o EncodeOptions) ([]seq.Token, error) {
 		return nil, fmt.Errorf("%w: over %d", ErrTooLong, o.Max)
 	}
 	return out, nil
+}
+
+// capacity is how many tokens a text of n bytes probably has, no more than a limit allows.
+func capacity(n, limit int) int {
+	if limit > 0 {
+		return min(n/4, limit) + 8
+	}
+	return n/4 + 8
 }
 
 // checkRanges reports ranges that are not sorted, disjoint and inside a text of n bytes.

@@ -136,9 +136,10 @@ func (t *Tokenizer) addTokens(s *spec) error {
 			have[text] = true
 		}
 	}
+	spelled := 0
 	for _, a := range s.added {
-		if a.Content == "" {
-			return fmt.Errorf("%w: added token %d is empty", ErrMalformed, a.ID)
+		if spelled += len(a.Content); a.Content == "" || spelled > maxSpell {
+			return fmt.Errorf("%w: added token %d is empty, or all are over %d bytes", ErrMalformed, a.ID, maxSpell)
 		}
 		if err := m.define(a.Content, int64(a.ID)); err != nil {
 			return err

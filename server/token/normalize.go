@@ -13,6 +13,7 @@ import (
 type normalizer struct {
 	prepend string
 	apply   func(string) string
+	growth  int // of a Replace: how many times as long a text can become
 }
 
 // normalizers are the steps in their order.

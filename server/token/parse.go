@@ -17,7 +17,9 @@ const (
 	maxVocab  = 1 << 20  // pieces, and the largest id
 	maxMerges = 1 << 21
 	maxAdded  = 1 << 16
-	maxPiece  = 4096 // bytes of one piece
+	maxPiece  = 4096    // bytes of one piece
+	maxSpell  = 1 << 20 // bytes of all added tokens together
+	maxGrowth = 16      // factor by which all Replace steps of a component can make a text longer
 )
 
 // spec is tokenizer.json as read, its components not yet understood.
@@ -63,7 +65,7 @@ func parseSpec(data []byte) (*spec, error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
 	s := &spec{}
 	s.model.expect = min(len(data)/64, maxVocab) // published files have 55 to 90 bytes to a piece
-	err := eachMember(d, func(name string) error {
+	err := eachMember(d, once(func(name string) error {
 		switch name {
 		case "added_tokens":
 			return s.readAdded(d)
@@ -79,7 +81,7 @@ func parseSpec(data []byte) (*spec, error) {
 			return s.model.read(d)
 		}
 		return d.SkipValue() // version, truncation, padding: transformers decides those anew
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +107,18 @@ func eachMember(d *jsontext.Decoder, f func(name string) error) error {
 	}
 	_, err := d.ReadToken()
 	return malformed(err)
+}
+
+// once refuses a name that comes again.
+func once(f func(name string) error) func(name string) error {
+	seen := map[string]bool{}
+	return func(name string) error {
+		if seen[name] || len(seen) == maxSteps {
+			return fmt.Errorf("%w: %.40q twice in one object, or over %d names", ErrMalformed, name, maxSteps)
+		}
+		seen[name] = true
+		return f(name)
+	}
 }
 
 // eachElement walks an array; f must read one value.
@@ -166,7 +180,7 @@ func (s *spec) readAdded(d *jsontext.Decoder) error {
 // read reads the "model" object.
 func (m *model) read(d *jsontext.Decoder) error {
 	var late jsontext.Value // merges that stand before the vocabulary
-	err := eachMember(d, func(name string) error {
+	err := eachMember(d, once(func(name string) error {
 		switch name {
 		case "vocab":
 			return m.readVocab(d)
@@ -181,7 +195,7 @@ func (m *model) read(d *jsontext.Decoder) error {
 			return err
 		}
 		return m.setOption(name, raw)
-	})
+	}))
 	if err == nil && late != nil {
 		err = m.readMerges(jsontext.NewDecoder(bytes.NewBuffer(late)))
 	}

@@ -1,7 +1,7 @@
 """Trains one small tokenizer of every family with the tokenizers library and writes what that library makes of random
 and chosen texts. Run in this directory: pip install tokenizers==0.23.3; python3 make_goldens.py
 """
-import json, os, random
+import json, os, random, unicodedata
 from tokenizers import AddedToken, Tokenizer, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -74,7 +74,24 @@ def text(r):
     return "".join(r.choice(kind) + r.choice(["", "", " "]) for _ in range(r.randint(0, 14)))
 
 
+STARTERS = ["a", "e", "\u1e0b", "\u00e9", "\u1100", "\u1161", "\uac00", "\u11a8", "\u0915", "\ufb01", "\u2126", "x"]
+COMBINING = ["\u0301", "\u0323", "\u0308", "\u0327", "\u0345", "\u0304", "\u093c", "\u05b0", "\u3099", "\u0f71", "\u034f"]
+
+
+def marks():
+    """Texts with runs of up to 80 combining marks, and their normal forms by Python's unicodedata."""
+    r = random.Random("marks")
+    with open("marks.jsonl", "w") as f:
+        for _ in range(80):
+            s = ""
+            for _ in range(r.randint(1, 3)):
+                s += r.choice(STARTERS) + "".join(r.choices(COMBINING, k=r.choice([1, 3, 9, 31, 80])))
+            row = {form: unicodedata.normalize(form, s) for form in ["NFC", "NFD", "NFKC", "NFKD"]}
+            f.write(json.dumps({"text": s, **row}) + "\n")
+
+
 def main():
+    marks()
     families = {
         "gpt2": lambda r: byte_level(r, None, False, False),
         "gpt2-prefix": lambda r: byte_level(r, None, False, False, True),
@@ -106,4 +123,5 @@ def main():
                 f.write(json.dumps(row) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -133,7 +133,8 @@ def byte_runes():
 BYTE_RUNES = byte_runes()
 ODD = [" ", "  ", "\n", "\r\n", "\t", "\u3000", "\u00a0", "\u2028", "'s", "'S", "'ſ", "'LL", "'ve", "12", "3456", "٣٤", "½", "²",
        "e\u0301", "\u0301\u0323", "\u1100\u1161\u11a8", "각", "😀", "👩‍👩‍👧", "🏳️‍🌈", "▁", "-", "...", "!?\n", "\x00", "\x7f", "ﬁ", "Å",
-       "Å", "नमस्ते", "สวัสดี", "مرحبا", "שלום", "Привет", "你好世界", "ありがとう", "Tiếng Việt", "ß", "İ", "𝒳", "𠀀", "\U0001f600", "\U00040000", "\U0004abcd"]
+       "Å", "नमस्ते", "สวัสดี", "مرحبا", "שלום", "Привет", "你好世界", "ありがとう", "Tiếng Việt", "ß", "İ", "𝒳", "𠀀", "\U0001f600", "\U00040000", "\U0004abcd",
+       "<|eot_id|>", "<|im_end|>", "</s>", "<eos>"]
 
 
 def random_texts(name, texts):
@@ -165,7 +166,7 @@ def compact(x):
 
 def one(name, path, full_dir):
     load = lambda ext: open(path + ext, encoding="utf-8", newline="").read()
-    texts = load(".inp").split(SEPARATOR)
+    texts = load(".inp").removesuffix(SEPARATOR).split(SEPARATOR)
     want = [[int(x) for x in line.split()] for line in load(".out").split("\n")]
     spec = convert(path, **FAMILIES[name])
     full = library(spec)
