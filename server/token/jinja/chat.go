@@ -7,8 +7,8 @@ import (
 
 // Message is one turn. What is nil or empty is left out, but for Content, which is None then.
 type Message struct {
-	Role       string
-	Content    any // string, nil, or a list of parts ([]any of *Object)
+	Role       string // trusted, because templates spell control tokens with it: the caller checks it against a fixed list
+	Content    any    // string, nil, or a list of parts ([]any of *Object)
 	Name       string
 	ToolCallID string
 	ToolCalls  any     // ordered JSON, nil when there are none
@@ -17,7 +17,7 @@ type Message struct {
 
 // object is the message as templates see it, with its fields in the usual order.
 func (m Message) object() *Object {
-	o := (&Object{}).Set("role", m.Role).Set("content", m.Content)
+	o := (&Object{}).Set("role", Trusted(m.Role)).Set("content", m.Content)
 	if m.Name != "" {
 		o.Set("name", m.Name)
 	}

@@ -193,16 +193,6 @@ func (r *run) compare(op string, a, b any) bool {
 	return c == 1 || c == 0
 }
 
-// equal charges for what it may have to look at.
-func (r *run) equal(a, b any) bool {
-	if l, ok := a.(*list); ok {
-		r.step(len(l.items))
-	} else if d, ok := a.(*dict); ok {
-		r.step(len(d.keys))
-	}
-	return equal(a, b)
-}
-
 // order gives -1, 0 or 1 (2: neither, a NaN) or fails for values that Python does not order.
 func (r *run) order(a, b any) int {
 	if x, ok := number(a); ok {
@@ -227,9 +217,14 @@ func (r *run) order(a, b any) int {
 }
 
 func (r *run) orderLists(a, b []any) int {
+	r.depth++ // of macros and of values alike
+	defer func() { r.depth-- }()
+	if r.depth > maxNesting {
+		r.limit("values are too deep to compare")
+	}
 	for i := range min(len(a), len(b)) {
 		r.step(1)
-		if !equal(a[i], b[i]) {
+		if !r.equal(a[i], b[i]) {
 			return r.order(a[i], b[i])
 		}
 	}

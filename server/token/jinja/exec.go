@@ -240,7 +240,7 @@ func (l *loop) cycle(r *run, a args) any {
 }
 
 func (l *loop) changed(_ *run, a args) any {
-	same := l.values != nil && equalLists(&list{items: l.values}, &list{items: a.pos})
+	same := l.values != nil && equal(&list{items: l.values}, &list{items: a.pos})
 	l.values = append([]any{}, a.pos...)
 	return !same
 }

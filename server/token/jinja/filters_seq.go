@@ -142,14 +142,22 @@ func mapFilter(r *run, v any, a args) any {
 		f = func(v any) any { return filter(r, v, rest) }
 	}
 	src := r.iterateIf(v)
-	return &iter{next: func() (any, bool) {
+	return r.over(src, func() (any, bool) {
 		e, ok := src.next()
 		if !ok {
 			return nil, false
 		}
 		r.step(1)
 		return f(e), true
-	}}
+	})
+}
+
+// over is a generator that draws from src. How many may stand on each other is bounded, since each is a call.
+func (r *run) over(src *iter, next func() (any, bool)) *iter {
+	if src.depth >= maxNesting {
+		r.limit("generators are nested too deeply")
+	}
+	return &iter{next: next, depth: src.depth + 1}
 }
 
 // iterateIf walks over v, or over nothing where it is false, as jinja2's generators do.
@@ -182,7 +190,7 @@ func picker(keep, byAttr bool) filterFunc {
 			pass = func(v any) bool { return test(r, v, rest) }
 		}
 		src := r.iterateIf(v)
-		return &iter{next: func() (any, bool) {
+		return r.over(src, func() (any, bool) {
 			for {
 				e, ok := src.next()
 				if !ok {
@@ -193,7 +201,7 @@ func picker(keep, byAttr bool) filterFunc {
 					return e, true
 				}
 			}
-		}}
+		})
 	}
 }
 
@@ -211,7 +219,7 @@ func uniqueFilter(r *run, v any, a args) any {
 	sensitive := truth(given(p[0], false))
 	src := r.iterate(v)
 	seen := &dict{}
-	return &iter{next: func() (any, bool) {
+	return r.over(src, func() (any, bool) {
 		for {
 			e, ok := src.next()
 			if !ok {
@@ -221,13 +229,13 @@ func uniqueFilter(r *run, v any, a args) any {
 			if !hashable(key) {
 				r.fail("unhashable type: '%s'", typeName(key))
 			}
-			r.step(1 + len(seen.keys)/8)
+			r.step(1)
 			if seen.find(key) < 0 {
 				seen.set(key, nil)
 				return e, true
 			}
 		}
-	}}
+	})
 }
 
 // sortKeys pairs each item with its keys: one for each of the comma separated attributes.

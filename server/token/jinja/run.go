@@ -54,8 +54,13 @@ type run struct {
 // Render runs the template over vars: nil, bool, numbers, json.Number, string, Trusted, []any, map[string]any (its
 // keys sorted) and *Object, nested. Strings are untrusted unless they are Trusted. Nothing in vars is changed.
 func (t *Template) Render(vars map[string]any, opt Limits) (out Output, err error) {
-	defer catch(&err)
 	r := &run{name: t.name, lim: opt.withDefaults(), vars: vars, seen: map[string]any{}, out: &builder{}, line: 1}
+	defer func() {
+		if e, ok := err.(*Error); ok && e.Template == "" {
+			e.Template, e.Line = r.name, r.line
+		}
+	}()
+	defer catch(&err)
 	r.steps, r.mem = r.lim.Steps, r.lim.Memory
 	r.body(t.body, &scope{})
 	return Output{string(r.out.buf), r.out.ctl}, nil

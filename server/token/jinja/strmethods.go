@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -190,9 +191,10 @@ func pieces(s, sep string, limit int, right bool) [][2]int {
 			if i < 0 {
 				break
 			}
-			at = append([]int{i}, at...)
+			at = append(at, i)
 			end = i
 		}
+		slices.Reverse(at)
 	} else {
 		for from := 0; limit != 0; limit-- {
 			i := strings.Index(s[from:], sep)

@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -39,7 +40,11 @@ func (t *text) cut(from, to int) *text {
 		return t
 	}
 	out := &text{s: t.s[from:to], markup: t.markup}
-	for _, c := range t.ctl {
+	first, _ := slices.BinarySearchFunc(t.ctl, from+1, func(c Range, at int) int { return c.To - at })
+	for _, c := range t.ctl[first:] {
+		if c.From >= to {
+			break
+		}
 		c.From, c.To = max(c.From, from)-from, min(c.To, to)-from
 		if c.From < c.To {
 			out.ctl = append(out.ctl, c)

@@ -33,61 +33,6 @@ type list struct {
 	repr  string // of a range
 }
 
-// dict keeps its keys in the order they were first set.
-type dict struct {
-	keys, vals []any
-	index      map[string]int // of text keys, once there are many
-}
-
-const indexFrom = 9
-
-func (d *dict) find(key any) int {
-	t, isText := key.(*text)
-	if isText && d.index != nil {
-		if i, ok := d.index[t.s]; ok {
-			return i
-		}
-		return -1
-	}
-	for i, k := range d.keys {
-		if isText {
-			if o, ok := k.(*text); ok && o.s == t.s {
-				return i
-			}
-		} else if equal(k, key) {
-			return i
-		}
-	}
-	return -1
-}
-
-func (d *dict) get(name string) (any, bool) {
-	i := d.find(&text{s: name})
-	if i < 0 {
-		return nil, false
-	}
-	return d.vals[i], true
-}
-
-func (d *dict) set(key, val any) {
-	if i := d.find(key); i >= 0 {
-		d.vals[i] = val
-		return
-	}
-	d.keys = append(d.keys, key)
-	d.vals = append(d.vals, val)
-	if len(d.keys) == indexFrom {
-		d.index = map[string]int{}
-		for i, k := range d.keys {
-			if t, ok := k.(*text); ok {
-				d.index[t.s] = i
-			}
-		}
-	} else if t, ok := key.(*text); ok && d.index != nil {
-		d.index[t.s] = len(d.keys) - 1
-	}
-}
-
 func (d *dict) pairs() []any {
 	out := make([]any, len(d.keys))
 	for i := range d.keys {
@@ -109,8 +54,8 @@ type function struct {
 
 // iter is a generator: it gives its values once.
 type iter struct {
-	next func() (any, bool)
-	text string // what it prints as
+	next  func() (any, bool)
+	depth int // generators that it draws from in turn
 }
 
 func fromSlice(items []any) *iter {
@@ -376,59 +321,6 @@ func small(b *big.Int) any {
 	return b
 }
 
-// equal is Python's ==.
-func equal(a, b any) bool {
-	if x, ok := number(a); ok {
-		y, ok := number(b)
-		return ok && compareNumbers(x, y) == 0
-	}
-	switch a := a.(type) {
-	case nil:
-		return b == nil
-	case *text:
-		b, ok := b.(*text)
-		return ok && a.s == b.s
-	case *undef:
-		_, ok := b.(*undef)
-		return ok
-	case *list:
-		b, ok := b.(*list)
-		return ok && equalLists(a, b)
-	case *dict:
-		b, ok := b.(*dict)
-		return ok && equalDicts(a, b)
-	}
-	return a == b
-}
-
-func equalLists(a, b *list) bool {
-	if a == b {
-		return true
-	}
-	if a.kind != b.kind || a.kind == kindValues || len(a.items) != len(b.items) {
-		return false
-	}
-	for i := range a.items {
-		if !equal(a.items[i], b.items[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func equalDicts(a, b *dict) bool {
-	if len(a.keys) != len(b.keys) {
-		return false
-	}
-	for i, k := range a.keys {
-		j := b.find(k)
-		if j < 0 || !equal(a.vals[i], b.vals[j]) {
-			return false
-		}
-	}
-	return true
-}
-
 // compareNumbers gives -1, 0 or 1, and 2 where a NaN is involved.
 func compareNumbers(a, b any) int {
 	_, fa := a.(float64)
@@ -456,22 +348,4 @@ func cmpOf[T int | float64](a, b T) int {
 		return 1
 	}
 	return 0
-}
-
-// hashable says whether v may be a dict's key.
-func hashable(v any) bool {
-	switch v := v.(type) {
-	case *dict:
-		return false
-	case *list:
-		if v.kind != kindTuple {
-			return v.kind == kindRange
-		}
-		for _, e := range v.items {
-			if !hashable(e) {
-				return false
-			}
-		}
-	}
-	return true
 }
