@@ -7,7 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 LDFLAGS := -X main.version=$(VERSION) -extldflags=-Wl,-z,lazy
 
-.PHONY: help build test race lint bench fuzz demo clean
+.PHONY: help build test race lint bench fuzz demo e2e clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ fuzz: ## run every fuzz target for a minute
 
 demo: build ## serve the builtin model, ask it one streamed question twice, stop
 	@bash scripts/demo.sh
+
+e2e: build ## run OpenAI's Node client against the builtin model (needs node and npm)
+	@bash scripts/e2e/run.sh
 
 clean: ## remove what build made
 	rm -rf bin
