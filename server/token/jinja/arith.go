@@ -181,11 +181,8 @@ func (r *run) bigs(op string, x, y *big.Int) any {
 		if x.BitLen() > 1 && (!y.IsInt64() || y.Int64() > maxBits || int64(x.BitLen()-1)*y.Int64() > maxBits) {
 			r.limit("integer is too large")
 		}
-		if x.BitLen() <= 1 {
-			y = new(big.Int).Add(big.NewInt(2), new(big.Int).And(y, big.NewInt(1))) // only parity matters
-			if zero := x.Sign() == 0; zero {
-				y = big.NewInt(1)
-			}
+		if x.BitLen() <= 1 && y.Sign() > 0 { // 0, 1 and -1: only the exponent's parity matters
+			y = new(big.Int).Sub(big.NewInt(2), new(big.Int).And(y, big.NewInt(1)))
 		}
 		z.Exp(x, y, nil)
 	}

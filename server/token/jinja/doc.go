@@ -29,6 +29,7 @@
 //
 // Inheritance (extends, block, include, import), recursive loops, autoescape, and the filters batch, slice, groupby,
 // truncate, wordwrap, urlize, xmlattr, pprint, filesizeformat, striptags, urlencode and random: all are errors, at Parse
-// where jinja2 would check them too. Functions and macros print without their address; format() of a string marked
+// where jinja2 would check them too. jinja2 works out constant expressions while it compiles, which makes a slice of a
+// constant that has none, as in {{ (1)[:2] }}, undefined: here it is an error. Functions and macros print without their address; format() of a string marked
 // safe is an error. Integers end at 4096 bits.
 package jinja

@@ -152,7 +152,7 @@ func indentFilter(r *run, v any, a args) any {
 		pad = own(strings.Repeat(" ", n))
 	}
 	blank := truth(given(p[2], false))
-	t := concat(r.str(v), own("\n")) // so that a last line that is empty counts as one
+	t := concat(r.text(v), own("\n")) // so that a last line that is empty counts as one
 	lines := splitLines(r, t, []any{false}).(*list).items
 	var parts []*text
 	size := 0

@@ -24,15 +24,17 @@ type spec struct {
 
 // printf is Python's % on a str.
 func (r *run) printf(t *text, v any) any {
-	r.misuse(v)
 	if t.markup {
 		r.fail("formatting a string marked safe is not supported")
 	}
 	var b builder
 	values, mapping := []any{v}, false
-	if l, ok := v.(*list); ok && l.kind == kindTuple {
-		values = l.items
-	} else if _, ok := v.(*dict); ok {
+	switch v := v.(type) {
+	case *list: // for Python whatever can be indexed may be a mapping, and then nobody counts
+		if mapping = !v.kind.view(); v.kind == kindTuple {
+			values, mapping = v.items, false
+		}
+	case *dict, *undef:
 		mapping = true
 	}
 	next := 0

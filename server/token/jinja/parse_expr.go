@@ -339,36 +339,36 @@ func (p *parser) postfix(e expr) expr {
 }
 
 func (p *parser) subscript(obj expr, line int) expr {
-	first := p.slice(obj, line)
+	first, isSlice := p.slice(obj, line)
 	if !p.is(",") {
 		p.expect("]")
-		if s, ok := first.(*sliceExpr); ok {
-			return s
+		if isSlice {
+			return first
 		}
 		return &itemExpr{obj: obj, key: first, line: line}
 	}
 	items := []expr{first}
 	for p.accept(",") && !p.is("]") {
-		items = append(items, p.slice(obj, line))
+		e, slice := p.slice(obj, line)
+		isSlice = isSlice || slice
+		items = append(items, e)
 	}
 	p.expect("]")
-	for _, e := range items {
-		if _, ok := e.(*sliceExpr); ok {
-			p.fail(line, "slices inside a tuple are not supported")
-		}
+	if isSlice {
+		p.fail(line, "slices inside a tuple are not supported")
 	}
 	return &itemExpr{obj: obj, key: &listExpr{items: items, tuple: true}, line: line}
 }
 
-// slice reads one subscript: an expression, or lo:hi:step.
-func (p *parser) slice(obj expr, line int) expr {
+// slice reads one subscript: an expression, or lo:hi:step (then the look-up itself, and true).
+func (p *parser) slice(obj expr, line int) (expr, bool) {
 	var part [3]expr
 	n := 0
 	for ; n < 3; n++ {
 		if !p.is(":") && !p.is("]") && !p.is(",") {
 			part[n] = p.expression()
 			if n == 0 && !p.is(":") {
-				return part[0]
+				return part[0], false
 			}
 		}
 		if !p.accept(":") {
@@ -378,7 +378,7 @@ func (p *parser) slice(obj expr, line int) expr {
 	if n == 0 || n == 3 {
 		p.fail(line, "unexpected %s", p.cur())
 	}
-	return &sliceExpr{obj: obj, part: part, line: line}
+	return &sliceExpr{obj: obj, part: part, line: line}, true
 }
 
 func (p *parser) filters(e expr, inline bool) expr {

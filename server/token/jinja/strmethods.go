@@ -441,10 +441,13 @@ func capitalize(s string) string {
 }
 
 func swapCase(s string) string {
-	return strings.Map(func(c rune) rune {
+	var b strings.Builder
+	for _, c := range s {
 		if unicode.IsUpper(c) {
-			return unicode.ToLower(c)
+			b.WriteRune(unicode.ToLower(c))
+		} else {
+			b.WriteString(upper(string(c)))
 		}
-		return unicode.ToUpper(c)
-	}, s)
+	}
+	return b.String()
 }
