@@ -48,6 +48,20 @@ func TestEdges(t *testing.T) {
 	}
 }
 
+// TestMaxWithEdges: what AddSpecial adds counts towards Max.
+func TestMaxWithEdges(t *testing.T) {
+	tok, err := Load(with(map[string]string{"tokenizer_config.json": `{"eos_token":"c","add_eos_token":true}`}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for limit := 1; limit <= 4; limit++ { // <|end|> x y c
+		_, err := tok.Encode("xy", EncodeOptions{AddSpecial: true, Max: limit})
+		if errors.Is(err, ErrTooLong) != (limit < 4) {
+			t.Errorf("Max %d: %v", limit, err)
+		}
+	}
+}
+
 // TestEOS: generations end at eos_token and at the ids of generation_config.json, or of config.json without it.
 func TestEOS(t *testing.T) {
 	for _, c := range []struct {

@@ -65,7 +65,8 @@ func TestControl(t *testing.T) {
 	for _, c := range []struct {
 		ranges []Range
 		want   int
-	}{{nil, 0}, {[]Range{{at, len(text)}}, 1}, {[]Range{{0, 3}, {at, len(text)}}, 1}, {[]Range{{at + 1, len(text)}}, 0}, {[]Range{{0, len(text)}}, 2}} {
+	}{{nil, 0}, {[]Range{{at, len(text)}}, 1}, {[]Range{{0, 3}, {at, len(text)}}, 1}, {[]Range{{at + 1, len(text)}}, 0}, {[]Range{{at, len(text) - 1}}, 0},
+		{[]Range{{at, at + 1}, {at + 1, len(text)}}, 0}, {[]Range{{0, len(text)}}, 2}} {
 		ids, err := tok.Encode(text, EncodeOptions{Control: c.ranges})
 		n := 0
 		for _, id := range ids {

@@ -126,7 +126,7 @@ func composeRunes(in []rune) []rune {
 	starter, last := -1, uint8(0)
 	for _, r := range in {
 		c := combining(r)
-		if starter >= 0 && (starter == len(out)-1 || last != 0 && last < c) {
+		if starter >= 0 && (starter == len(out)-1 || last < c) {
 			pair := norm.NFC.String(string([]rune{out[starter], r}))
 			if p, n := utf8.DecodeRuneInString(pair); n == len(pair) {
 				out[starter] = p

@@ -74,7 +74,7 @@ def text(r):
     return "".join(r.choice(kind) + r.choice(["", "", " "]) for _ in range(r.randint(0, 14)))
 
 
-STARTERS = ["a", "e", "\u1e0b", "\u00e9", "\u1100", "\u1161", "\uac00", "\u11a8", "\u0915", "\ufb01", "\u2126", "x"]
+STARTERS = ["", "a", "e", "\u1e0b", "\u00e9", "\u1100", "\u1161", "\uac00", "\u11a8", "\u0915", "\ufb01", "\u2126", "x"]
 COMBINING = ["\u0301", "\u0323", "\u0308", "\u0327", "\u0345", "\u0304", "\u093c", "\u05b0", "\u3099", "\u0f71", "\u034f"]
 
 
