@@ -20,6 +20,7 @@ func (n *binExpr) eval(r *run, s *scope) any {
 	return r.binary(n.op, a, b)
 }
 
+// binary is one Python operator: numbers first, then what sequences do with + and *, and % as formatting.
 func (r *run) binary(op string, a, b any) any {
 	if x, ok := number(a); ok {
 		if y, ok := number(b); ok {
@@ -151,6 +152,7 @@ func fits(op string, x, y int) bool {
 	return x > -quarter && x < quarter && y > -quarter && y < quarter
 }
 
+// bigs is integer arithmetic without overflow, bounded by maxBits.
 func (r *run) bigs(op string, x, y *big.Int) any {
 	z := new(big.Int)
 	switch op {
@@ -192,6 +194,7 @@ func (r *run) bigs(op string, x, y *big.Int) any {
 	return small(z)
 }
 
+// floats is arithmetic on floats with Python's errors in place of infinities.
 func (r *run) floats(op string, x, y float64) any {
 	if y == 0 && (op == "/" || op == "//" || op == "%") || op == "**" && x == 0 && y < 0 {
 		r.fail("division by zero")

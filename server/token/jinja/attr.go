@@ -106,6 +106,7 @@ func unsafe(v any, name string) *undef {
 	return &undef{msg: "access to attribute '" + name + "' of '" + typeName(v) + "' object is unsafe"}
 }
 
+// dictAttr is a method of dict. They hide keys of the same name from d.name, as in jinja2; d['name'] finds the key.
 func (r *run) dictAttr(d *dict, name string) (any, bool) {
 	method := func(f func(r *run, a args) any) (any, bool) { return &function{name, f}, true }
 	switch name {

@@ -11,6 +11,7 @@ type kwArg struct {
 	v    any
 }
 
+// eval evaluates arguments from left to right.
 func (l *argList) eval(r *run, s *scope) args {
 	var a args
 	if n := len(l.pos); n > 0 {
@@ -41,6 +42,7 @@ func (l *argList) eval(r *run, s *scope) args {
 	return a
 }
 
+// keyword is the named argument, or missing.
 func (a args) keyword(name string) any {
 	for _, k := range a.kw {
 		if k.name == name {
@@ -82,6 +84,7 @@ next:
 	return out
 }
 
+// call calls whatever may be called.
 func (r *run) call(fn any, a args) any {
 	switch fn := fn.(type) {
 	case *function:
@@ -101,6 +104,7 @@ type macro struct {
 	scope *scope
 }
 
+// invoke runs a macro and gives what it wrote.
 func (m *macro) invoke(r *run, a args) any {
 	r.depth++
 	if r.depth > r.lim.Depth {

@@ -58,6 +58,7 @@ func ParseJSON(data []byte) (any, error) {
 	return v, nil
 }
 
+// parseValue reads one value; depth is bounded, as a client writes it.
 func parseValue(dec *json.Decoder, depth int) (any, error) {
 	if depth > maxJSONDepth {
 		return nil, fmt.Errorf("nested too deeply: %w", ErrLimit)

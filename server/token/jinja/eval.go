@@ -35,6 +35,7 @@ func (n *dictExpr) eval(r *run, s *scope) any {
 	return d
 }
 
+// Where a node may fail, it notes its line after its operands were evaluated, since they have lines of their own.
 func (n *attrExpr) eval(r *run, s *scope) any {
 	r.step(1)
 	v := n.obj.eval(r, s)

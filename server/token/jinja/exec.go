@@ -1,5 +1,6 @@
 package jinja
 
+// body runs statements until one breaks or continues a loop.
 func (r *run) body(b []stmt, s *scope) signal {
 	for _, st := range b {
 		r.step(1)
@@ -102,6 +103,7 @@ func (n *macroStmt) exec(r *run, s *scope) signal {
 	return sigNone
 }
 
+// exec calls the macro with the block as its caller.
 func (n *callStmt) exec(r *run, s *scope) signal {
 	r.line = n.line
 	fn := n.call.fn.eval(r, s)
@@ -154,6 +156,7 @@ func (l *loop) length() int {
 	}
 }
 
+// exec gives every round a scope of its own: what it sets is gone in the next.
 func (n *forStmt) exec(r *run, s *scope) signal {
 	r.line = n.line
 	l := &loop{src: r.iterate(n.iter.eval(r, s)), index: -1}
@@ -192,6 +195,7 @@ func (n *forStmt) filtered(r *run, s *scope, src *iter) *iter {
 	}}
 }
 
+// attr is an attribute of the loop variable; those that need the end of the loop draw all items first.
 func (l *loop) attr(r *run, name string) (any, bool) {
 	optional := func(v any, ok bool, what string) any {
 		if !ok {
@@ -239,6 +243,7 @@ func (l *loop) cycle(r *run, a args) any {
 	return a.pos[l.index%len(a.pos)]
 }
 
+// changed says whether its arguments differ from those of the last call.
 func (l *loop) changed(_ *run, a args) any {
 	same := l.values != nil && equal(&list{items: l.values}, &list{items: a.pos})
 	l.values = append([]any{}, a.pos...)

@@ -51,6 +51,7 @@ func defaultFilter(r *run, v any, a args) any {
 	return v
 }
 
+// length counts characters, items or keys.
 func length(r *run, v any, a args) any {
 	a.bind(r, "length", 0)
 	switch v := v.(type) {
@@ -122,6 +123,7 @@ func escapeFilter(r *run, v any, a args) any {
 	return t.escaped()
 }
 
+// formatFilter is %, with its right side as arguments.
 func formatFilter(r *run, v any, a args) any {
 	if len(a.kw) > 0 && len(a.pos) > 0 {
 		r.fail("can't handle positional and keyword arguments at the same time")
@@ -141,6 +143,7 @@ func centerFilter(r *run, v any, a args) any {
 	return r.pad(r.str(v), own(" "), '^', r.int(given(p[0], 80)))
 }
 
+// indentFilter puts width spaces, or a given text, before every line but the first, and before empty ones if told.
 func indentFilter(r *run, v any, a args) any {
 	p := a.bind(r, "indent", 0, "width", "first", "blank")
 	var pad *text
@@ -179,6 +182,7 @@ func indentFilter(r *run, v any, a args) any {
 	return concat(parts...)
 }
 
+// wordCount counts runs of word characters.
 func wordCount(r *run, v any, _ args) any {
 	n, in := 0, false
 	for _, c := range r.str(v).s {
@@ -200,6 +204,7 @@ func attrFilter(r *run, v any, a args) any {
 	return noAttr(v, name.s)
 }
 
+// intFilter is int(): what cannot be read gives the default, what is undefined an error.
 func intFilter(r *run, v any, a args) any {
 	p := a.bind(r, "int", 0, "default", "base")
 	r.misuse(v)

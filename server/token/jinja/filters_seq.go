@@ -59,6 +59,7 @@ func (r *run) attrGetter(attr, def any) func(v any) any {
 	}
 }
 
+// joinFilter joins the printed items.
 func joinFilter(r *run, v any, a args) any {
 	p := a.bind(r, "join", 0, "d", "attribute")
 	get := r.attrGetter(p[1], nil)
@@ -81,6 +82,7 @@ func firstFilter(r *run, v any, a args) any {
 	return &undef{msg: "No first item, sequence was empty."}
 }
 
+// lastFilter needs something that can be walked backwards, which a generator cannot.
 func lastFilter(r *run, v any, a args) any {
 	a.bind(r, "last", 0)
 	switch v := v.(type) {
@@ -213,6 +215,7 @@ func folded(v any, caseSensitive bool) any {
 	return v
 }
 
+// uniqueFilter gives the first of items that are equal, letters' case aside.
 func uniqueFilter(r *run, v any, a args) any {
 	p := a.bind(r, "unique", 0, "case_sensitive", "attribute")
 	get := r.attrGetter(p[1], nil)
@@ -284,6 +287,7 @@ func sortFilter(r *run, v any, a args) any {
 	return r.sorted(items, keys, truth(given(p[0], false)))
 }
 
+// dictSort gives pairs sorted by key or by value.
 func dictSort(r *run, v any, a args) any {
 	p := a.bind(r, "dictsort", 0, "case_sensitive", "by", "reverse")
 	d, ok := v.(*dict)

@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 )
 
+// kind tells tokens apart.
 type kind uint8
 
 const (
@@ -68,6 +69,7 @@ func (l *lexer) at(pos int) int {
 
 func (l *lexer) emit(k kind, val string) { l.toks = append(l.toks, token{k, val, l.at(l.pos)}) }
 
+// lex turns a source into tokens. Line ends are made one kind first, and one at the very end is dropped.
 func lex(name, src string) []token {
 	src = strings.ReplaceAll(strings.ReplaceAll(src, "\r\n", "\n"), "\r", "\n")
 	l := &lexer{name: name, src: strings.TrimSuffix(src, "\n"), line: 1, lineStart: true}
@@ -160,6 +162,7 @@ func (l *lexer) skipSpace() {
 	l.pos += len(l.src[l.pos:]) - len(strings.TrimLeftFunc(l.src[l.pos:], isSpace))
 }
 
+// comment skips to the end of a comment; comments do not nest.
 func (l *lexer) comment() {
 	i := strings.Index(l.src[l.pos:], "#}")
 	if i < 0 {
@@ -263,6 +266,8 @@ func (l *lexer) tag(end string, k kind) {
 	}
 }
 
+// tagEnd reads the end of a tag with what it takes away. It is looked for only where no bracket is open, so that the
+// braces of {{ {} }} are told apart.
 func (l *lexer) tagEnd(end string, k kind) bool {
 	sign := l.sign(l.pos)
 	if sign == '+' && k == tokVarEnd {
@@ -311,6 +316,7 @@ func (l *lexer) str(quote byte) {
 	l.fail("unexpected char %q", quote)
 }
 
+// operator reads an operator and keeps the stack of open brackets.
 func (l *lexer) operator() {
 	op := l.src[l.pos : l.pos+1]
 	if l.pos+1 < len(l.src) {

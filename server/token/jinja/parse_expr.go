@@ -92,6 +92,7 @@ func (p *parser) expression() expr {
 	return e
 }
 
+// chain bounds operators in a row, since evaluating them recurses as deep as they are many.
 func (p *parser) chain(n int) {
 	if n > maxChain {
 		p.fail(p.cur().line, "expression is too long")
@@ -124,6 +125,7 @@ func (p *parser) not() expr {
 	return p.compare()
 }
 
+// compare reads a chain such as a < b <= c, which means a < b and b <= c.
 func (p *parser) compare() expr {
 	first := p.sum()
 	c := &cmpExpr{first: first, line: p.cur().line}
@@ -177,6 +179,7 @@ func (p *parser) power() expr {
 	return p.infix(func() expr { return p.unary(true) }, "**")
 }
 
+// unary binds tighter than ** on its left, unlike in Python: -2 ** 2 is 4. Filters bind to the signed value.
 func (p *parser) unary(filters bool) expr {
 	t := p.cur()
 	var e expr
@@ -312,6 +315,7 @@ func (p *parser) tupleEnd(stop string) bool {
 	return k == tokVarEnd || k == tokBlockEnd || p.is(")") || stop != "" && p.is(stop)
 }
 
+// postfix reads attributes, subscripts and calls.
 func (p *parser) postfix(e expr) expr {
 	for n := 0; ; n++ {
 		p.chain(n)
@@ -381,6 +385,8 @@ func (p *parser) slice(obj expr, line int) (expr, bool) {
 	return &sliceExpr{obj: obj, part: part, line: line}, true
 }
 
+// filters reads |filter, is test and calls of their results. inline reads a block's filters, where the first has no bar
+// and there is no value yet.
 func (p *parser) filters(e expr, inline bool) expr {
 	for n := 0; ; n++ {
 		p.chain(n)
@@ -410,6 +416,7 @@ func (p *parser) dotted() string {
 	return s
 }
 
+// filter reads one filter's name and arguments.
 func (p *parser) filter(in expr, line int) expr {
 	f := &filterExpr{in: in, name: p.dotted(), line: line}
 	f.fn = filterTable[f.name]
@@ -422,12 +429,14 @@ func (p *parser) filter(in expr, line int) expr {
 	return f
 }
 
+// missing notes an unknown name. jinja2 reports one while compiling only where it is sure to be met.
 func (p *parser) missing(line int, what, name string) {
 	if !p.soft {
 		p.unknown = append(p.unknown, unknown{line, fmt.Sprintf("no %s named %q", what, name)})
 	}
 }
 
+// test reads what follows `is`: a name, and arguments in parentheses or a single bare one.
 func (p *parser) test(in expr, line int) expr {
 	neg := p.accept("not")
 	t := &testExpr{in: in, name: p.dotted(), line: line}
@@ -449,48 +458,4 @@ func (p *parser) test(in expr, line int) expr {
 		return &notExpr{t}
 	}
 	return t
-}
-
-// args reads a call's arguments, parentheses included.
-func (p *parser) args() argList {
-	defer p.deeper()()
-	var a argList
-	p.expect("(")
-	for n := 0; !p.accept(")"); n++ {
-		if n > 0 {
-			p.expect(",")
-			if p.accept(")") {
-				break
-			}
-		}
-		p.arg(&a)
-	}
-	return a
-}
-
-func (p *parser) arg(a *argList) {
-	t := p.cur()
-	next := p.toks[min(p.i+1, len(p.toks)-1)]
-	bad := false
-	switch {
-	case p.accept("*"):
-		bad = a.star != nil || a.starstar != nil
-		a.star = p.expression()
-	case p.accept("**"):
-		bad = a.starstar != nil
-		a.starstar = p.expression()
-	case t.kind == tokName && next.kind == tokOp && next.val == "=":
-		bad = a.starstar != nil
-		p.i += 2
-		if slices.ContainsFunc(a.kw, func(k kwExpr) bool { return k.name == t.val }) {
-			p.fail(t.line, "keyword argument repeated: %s", t.val)
-		}
-		a.kw = append(a.kw, kwExpr{t.val, p.expression()})
-	default:
-		bad = a.star != nil || a.starstar != nil || a.kw != nil
-		a.pos = append(a.pos, p.expression())
-	}
-	if bad {
-		p.fail(t.line, "invalid syntax for function call expression")
-	}
 }

@@ -70,6 +70,7 @@ func (p *parser) block(ends ...string) ([]stmt, string) {
 	return p.body(ends...)
 }
 
+// statement reads one tag, and its body where it has one.
 func (p *parser) statement() stmt {
 	t := p.expectKind(tokName, "a tag name")
 	switch t.val {
@@ -141,6 +142,7 @@ func (p *parser) ifStmt(line int) stmt {
 	return s
 }
 
+// forStmt reads a loop. Its condition and bodies are sure to be compiled, hence not soft.
 func (p *parser) forStmt(line int) stmt {
 	f := &forStmt{line: line, targets: p.targets("in")}
 	p.expect("in")
@@ -194,6 +196,7 @@ func (p *parser) targets(stop string) *target {
 	return t
 }
 
+// setStmt reads the inline and the block form, and the one that sets a namespace's attribute.
 func (p *parser) setStmt(line int) stmt {
 	s := &setStmt{line: line}
 	if dot := p.toks[min(p.i+1, len(p.toks)-1)]; dot.kind == tokOp && dot.val == "." {
@@ -282,6 +285,7 @@ func (m *macroDef) uses(toks []token) {
 	}
 }
 
+// callStmt reads {% call %}: its body becomes a macro that the called one gets as caller.
 func (p *parser) callStmt(line int) stmt {
 	m := p.macro("caller", "endcall")
 	e := p.expression()

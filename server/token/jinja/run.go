@@ -66,10 +66,12 @@ func (t *Template) Render(vars map[string]any, opt Limits) (out Output, err erro
 	return Output{string(r.out.buf), r.out.ctl}, nil
 }
 
+// fail gives up with an error at the current line.
 func (r *run) fail(format string, a ...any) {
 	panic(&Error{Template: r.name, Line: r.line, Message: fmt.Sprintf(format, a...)})
 }
 
+// limit gives up with an error that wraps ErrLimit.
 func (r *run) limit(format string, a ...any) {
 	panic(&Error{Template: r.name, Line: r.line, Message: fmt.Sprintf(format, a...), Err: ErrLimit})
 }
@@ -150,6 +152,7 @@ func (s *scope) set(name string, v any) {
 	s.vals = append(s.vals, v)
 }
 
+// lookup finds a name: in the scopes, then among the variables (converted when first asked for), then the globals.
 func (r *run) lookup(s *scope, name string) any {
 	for ; s != nil; s = s.parent {
 		for i, n := range s.names {

@@ -252,6 +252,7 @@ func words(s string, limit int, right bool) [][2]int {
 	return all[:limit+1]
 }
 
+// splitLines is str.splitlines, which knows more line ends than \n.
 func splitLines(r *run, t *text, p []any) any {
 	keep := truth(given(p[0], false))
 	out := &list{}
@@ -280,6 +281,7 @@ func isLineEnd(c rune) bool {
 	return c >= '\n' && c <= '\r' || c >= 0x1c && c <= 0x1e || c == 0x85 || c == 0x2028 || c == 0x2029
 }
 
+// partition is str.partition, or str.rpartition where find looks from the right.
 func (r *run) partition(t *text, p []any, find func(s, sub string) int) any {
 	sep := r.text(p[0])
 	if sep.s == "" {
@@ -413,6 +415,7 @@ func (r *run) pad(t, fill *text, align rune, width int) *text {
 	return concat(many(left), t, many(n-left))
 }
 
+// zfill pads with zeros behind the sign.
 func zfill(r *run, t *text, p []any) any {
 	sign := 0
 	if strings.HasPrefix(t.s, "+") || strings.HasPrefix(t.s, "-") {

@@ -25,6 +25,7 @@ func own(s string) *text {
 	return &text{s: s, ctl: []Range{{0, len(s)}}}
 }
 
+// plain is a text that no part of the template wrote.
 func plain(s string) *text { return &text{s: s} }
 
 var emptyText = &text{}
@@ -87,6 +88,7 @@ type builder struct {
 	ctl []Range
 }
 
+// add appends a text with its ranges moved along.
 func (b *builder) add(t *text) {
 	at := len(b.buf)
 	b.buf = append(b.buf, t.s...)
@@ -97,6 +99,7 @@ func (b *builder) add(t *text) {
 
 func (b *builder) plain(s string) { b.buf = append(b.buf, s...) }
 
+// mark notes a range, joined to the one before where they touch.
 func (b *builder) mark(from, to int) {
 	if n := len(b.ctl); n > 0 && b.ctl[n-1].To == from {
 		b.ctl[n-1].To = to
@@ -107,6 +110,7 @@ func (b *builder) mark(from, to int) {
 
 func (b *builder) text() *text { return &text{s: string(b.buf), ctl: b.ctl} }
 
+// concat joins texts, each with its own ranges.
 func concat(parts ...*text) *text {
 	if len(parts) == 1 {
 		return parts[0]
@@ -122,6 +126,7 @@ func concat(parts ...*text) *text {
 	return b.text()
 }
 
+// isASCII says that bytes and characters are the same, which most short cuts here stand on.
 func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
