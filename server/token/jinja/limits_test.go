@@ -49,7 +49,8 @@ var bombs = map[string]string{
 	"indent lines":     "{{ ('a\n' * 100000) | indent(10000) }}",
 	"endless chars":    "{% for a in 'a' * 100000 %}{% for b in 'a' * 100000 %}{% endfor %}{% endfor %}",
 	"split":            "{% for a in range(99999) %}{% set x = ('a ' * 10000).split() %}{% endfor %}",
-	"generator tower":  "{% set n = namespace(x=[1]) %}{% for i in range(90000) %}{% set n.x = n.x | map('string') %}{% endfor %}{{ n.x | list }}",
+	"generator tower":  "{% set n = namespace(x=[1]) %}{% for i in range(1000) %}{% set n.x = n.x | map('string') %}{% endfor %}{{ n.x | list }}",
+	"memory":           "{% for a in range(1000) %}{% set x = 'a' * 1000000 %}{% endfor %}",
 	"strftime":         "{{ strftime_now('%A' * 10 ** 6) }}",
 }
 
