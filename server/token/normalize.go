@@ -81,6 +81,11 @@ const maxMarks = 8
 func longMarks(s string) bool {
 	marks := 0
 	for i := 0; i < len(s); {
+		if s[i] < utf8.RuneSelf {
+			marks = 0
+			i++
+			continue
+		}
 		p := norm.NFD.PropertiesString(s[i:])
 		marks++
 		if p.CCC() == 0 && p.BoundaryBefore() {

@@ -24,6 +24,21 @@
 //
 // Text must be valid UTF-8; anything else is an error, never a silent U+FFFD. All sizes read from files are bounded
 // before they size anything, and the work of Encode is O(n log n) in the longest word.
+//
+// The judges are the tokenizers library 0.23.3 and llama.cpp's public vectors; testdata/README.md says where they come
+// from and how they are made again. With the full vocabularies of Llama 3, Qwen 2, Llama 2 and Gemma, 2,202 texts each
+// (4 MB of documentation, and random mixtures of scripts) gave 5.5 million tokens without a difference.
+//
+// Measured on 2026-11-24 on two cores of a Sapphire Rapids virtual machine that others used too (Encode runs on one),
+// with the full vocabularies and 15.6 MB of English documentation without repeated lines:
+//
+//	                     Llama 3        Qwen 2        Llama 2
+//	Load                 0.15-0.30 s    0.13-0.22 s   0.03 s     the file has 9.1, 8.9 and 2.7 MB
+//	Encode               22-34 MB/s     21-26 MB/s  14 MB/s    the target is 8
+//	word, 16,000 letters 3-4 ms         3-4 ms        3-7 ms     random letters; the target is 20 ms
+//	word, 1 Mi letters   0.45-0.78 s    0.45-0.76 s   0.41 s
+//
+// The benchmarks repeat this on the reduced vocabularies of testdata: go test -bench . ./server/token
 package token
 
 import (
