@@ -34,7 +34,7 @@
 //
 //	                     Llama 3        Qwen 2        Llama 2
 //	Load                 0.15-0.30 s    0.13-0.22 s   0.03 s     the file has 9.1, 8.9 and 2.7 MB
-//	Encode               22-34 MB/s     21-26 MB/s  14 MB/s    the target is 8
+//	Encode               22-34 MB/s     21-26 MB/s    14 MB/s    the target is 8
 //	word, 16,000 letters 3-4 ms         3-4 ms        3-7 ms     random letters; the target is 20 ms
 //	word, 1 Mi letters   0.45-0.78 s    0.45-0.76 s   0.41 s
 //
