@@ -50,7 +50,9 @@ type ModelConfig struct {
 	Dummy         bool   // seeded random weights from config.json alone
 	DummySeed     uint64
 	SkipTokenizer bool
-	Float32       bool // weights, activations and KV in float32 instead of bfloat16
+	// NeutralSampling ignores what generation_config.json recommends for requests that do not say.
+	NeutralSampling bool
+	Float32         bool // weights, activations and KV in float32 instead of bfloat16
 }
 
 // ComputeConfig says what computes.

@@ -108,6 +108,9 @@ func (s *Server) options() api.Options {
 	if s.core.Chat != nil {
 		o.Template = s.core.Chat
 	}
+	if d := s.core.Defaults; !s.cfg.Model.NeutralSampling {
+		o.Defaults = api.Sampling{Temperature: d.Temperature, TopP: d.TopP, Repetition: d.Repetition, TopK: d.TopK}
+	}
 	return o
 }
 

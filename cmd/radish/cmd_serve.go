@@ -73,6 +73,7 @@ type serveFlags struct {
 	served string
 	key    string
 	level  string
+	sample string
 	every  int
 	file   string
 }
@@ -115,6 +116,7 @@ func (f *serveFlags) add(c *cobra.Command) {
 	fs.BoolVar(&f.http.AllowNoKey, "allow-no-api-key", false, "listen on a public address without a key")
 	fs.BoolVar(&f.http.ShareCache, "share-prefix-cache", false, "let all API keys share one prefix cache")
 	fs.DurationVar(&f.http.DrainTimeout, "drain-timeout", 30*time.Second, "time for running requests after SIGTERM")
+	fs.StringVar(&f.sample, "sampling-defaults", "model", "model: what generation_config.json recommends, or openai: temperature 1 and nothing else")
 	fs.StringVar(&f.level, "log-level", "info", "debug, info, warning or error")
 	fs.IntVar(&f.every, "decode-log-interval", 40, "decode steps between telemetry lines")
 	fs.StringVar(&f.file, "config", "", "YAML file with flags as keys")
@@ -216,7 +218,10 @@ func (f *serveFlags) config(term *ui.Terminal) (server.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	cfg.Model.ServedName = f.served
+	if f.sample != "model" && f.sample != "openai" {
+		return cfg, &usageError{err: fmt.Errorf("read sampling-defaults: %q is not model or openai", f.sample)}
+	}
+	cfg.Model.ServedName, cfg.Model.NeutralSampling = f.served, f.sample == "openai"
 	cfg.HTTP = f.http
 	if f.key != "" {
 		cfg.HTTP.Keys = strings.Split(f.key, ",")

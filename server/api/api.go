@@ -112,6 +112,22 @@ type Options struct {
 	Log           *slog.Logger
 	Limits        Limits
 	Share         bool // share prefixes between API keys
+	Defaults      Sampling
+}
+
+// Sampling is what a request that does not say gets, as generation_config.json recommends it. The zero value is
+// neutral: temperature 1 and nothing else.
+type Sampling struct {
+	Temperature, TopP, Repetition float32
+	TopK                          int
+}
+
+// withDefaults makes the zero value, which would be greedy, neutral.
+func (d Sampling) withDefaults() Sampling {
+	if d == (Sampling{}) {
+		return Sampling{Temperature: 1, TopP: 1, Repetition: 1, TopK: -1}
+	}
+	return d
 }
 
 // Model says what is served.
@@ -180,6 +196,7 @@ func New(o Options) http.Handler {
 		o.Model.Created = time.Now()
 	}
 	o.Limits = o.Limits.withDefaults(o.Model.Context)
+	o.Defaults = o.Defaults.withDefaults()
 	s := &server{Options: o}
 	for _, k := range o.Keys {
 		s.keys = append(s.keys, hashKey(string(k)))

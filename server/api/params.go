@@ -14,12 +14,12 @@ import (
 
 // sampling reads what all routes have in common into j.
 func (s *server) sampling(o *object, j *job) {
-	p := &j.params
-	p.Temperature = float32(o.number("temperature", 1))
-	p.TopP = float32(o.number("top_p", 1))
-	p.TopK = int(o.whole("top_k", -1))
+	p, d := &j.params, s.Defaults
+	p.Temperature = float32(o.number("temperature", float64(d.Temperature)))
+	p.TopP = float32(o.number("top_p", float64(d.TopP)))
+	p.TopK = int(o.whole("top_k", int64(d.TopK)))
 	p.MinP = float32(o.number("min_p", 0))
-	p.Repetition = float32(o.number("repetition_penalty", 1))
+	p.Repetition = float32(o.number("repetition_penalty", float64(d.Repetition)))
 	p.Presence = float32(o.number("presence_penalty", 0))
 	p.Frequency = float32(o.number("frequency_penalty", 0))
 	p.IgnoreEOS = o.flag("ignore_eos", false)
