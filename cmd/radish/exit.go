@@ -17,6 +17,8 @@ const (
 	exitError       = 1
 	exitUsage       = 2
 	exitDoesNotFit  = 4
+	exitUnfit       = 5 // doctor: something failed
+	exitUnsure      = 6 // doctor: something warned or is unknown
 	exitInterrupted = 130
 )
 
@@ -69,6 +71,10 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errDoesNotFit):
 		return exitDoesNotFit
+	case errors.Is(err, errDoctorFail):
+		return exitUnfit
+	case errors.Is(err, errDoctorWarn):
+		return exitUnsure
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}

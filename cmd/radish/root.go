@@ -37,6 +37,7 @@ continuous batching, from one binary.
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return &usageError{cmd: c, err: err} })
 	root.AddCommand(
 		newVersionCommand(term),
+		newDoctorCommand(term),
 		newServeCommand(term),
 		newGenerateCommand(term),
 		newChatCommand(term),

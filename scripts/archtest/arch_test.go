@@ -23,6 +23,8 @@ const module = "radish/"
 var allowed = map[string][]string{
 	"cmd/radish":        {"*"},
 	"cmd/internal/ui":   {},
+	"doctor":            {"doctor/host"},
+	"doctor/check":      {"doctor", "doctor/host"},
 	"doctor/host":       {},
 	"provision/builtin": {},
 	"server": {"server/api", "server/engine", "server/metrics", "server/model", "server/radix", "server/runner",

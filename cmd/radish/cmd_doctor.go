@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"radish/cmd/internal/ui"
+	"radish/doctor"
+	"radish/doctor/check"
+	"radish/doctor/host"
+)
+
+// The verdicts that are not well. They are errors so that the exit code tells them.
+var (
+	errDoctorFail = errors.New("this machine is not fit")
+	errDoctorWarn = errors.New("not everything is known to be well")
+)
+
+const doctorExitStatus = `
+EXIT STATUS
+  0    every check that applies is ok
+  1    an error, said on stderr
+  2    a flag or argument that is not right
+  5    a check failed or crashed
+  6    none failed, but one warned or could not tell
+  130  interrupted
+`
+
+type doctorFlags struct {
+	output     string
+	list, all  bool
+	only, skip []string
+	model      string
+	port       int
+}
+
+func newDoctorCommand(term *ui.Terminal) *cobra.Command {
+	var fl doctorFlags
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "say what is wrong with this machine before a server is started on it",
+		Long: `Judge this machine: GPU and driver, container limits, disks, ports, Hugging Face settings and, with
+--for, a model directory. Every answer is ok, warn, fail, unknown, skipped or crashed; unknown never counts as ok. It
+needs no network, ends within 3 seconds, changes nothing and ends no process: a taken port gets its owner named and a
+free one proposed. Tokens are masked in every output.
+
+  radish doctor                                  problems, and one line for each family that is well
+  radish doctor --all                            everything, with evidence
+  radish doctor --for /models/Llama-3.2-1B       does this model's directory look right, and does it fit
+  radish doctor --only container,port.bind       some families or checks, and what they depend on
+  radish doctor --output json | jq .verdict      schema ` + doctor.Schema + `
+` + doctorExitStatus,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runDoctor(c, term, fl) },
+	}
+	f := c.Flags()
+	f.StringVarP(&fl.output, "output", "o", "text", "text, json or junit")
+	f.BoolVar(&fl.list, "list", false, "list the checks and run none")
+	f.BoolVar(&fl.all, "all", false, "tell the checks that are ok or skipped too")
+	f.StringSliceVar(&fl.only, "only", nil, "run these ids, families or patterns only")
+	f.StringSliceVar(&fl.skip, "skip", nil, "leave these ids, families or patterns out")
+	f.StringVar(&fl.model, "for", "", "a model directory to judge as well")
+	f.IntVar(&fl.port, "port", host.DefaultPort, "the port a server would take")
+	return c
+}
+
+func runDoctor(c *cobra.Command, term *ui.Terminal, fl doctorFlags) error {
+	if fl.output != "text" && fl.output != "json" && fl.output != "junit" {
+		return &usageError{cmd: c, err: fmt.Errorf("output %q is not text, json or junit", fl.output)}
+	}
+	if fl.port < 1 || fl.port > 65535 {
+		return &usageError{cmd: c, err: fmt.Errorf("port %d is not between 1 and 65535", fl.port)}
+	}
+	checks, err := doctor.Select(check.All(), fl.only, fl.skip)
+	if err != nil {
+		return &usageError{cmd: c, err: advise(err, "radish doctor --list")}
+	}
+	if fl.list {
+		return listChecks(term, checks)
+	}
+	report, err := diagnose(c.Context(), checks, fl)
+	if err != nil {
+		return err
+	}
+	if err := writeReport(term, report, fl); err != nil {
+		return err
+	}
+	return verdictError(report)
+}
+
+func listChecks(term *ui.Terminal, checks []doctor.Check) error {
+	rows := [][]string{{"id", "family", "title", "needs"}}
+	for _, k := range checks {
+		rows = append(rows, []string{k.ID, k.Family, k.Title, strings.Join(k.DependsOn, " ")})
+	}
+	return ui.Table(term.Out, rows)
+}
+
+func diagnose(ctx context.Context, checks []doctor.Check, fl doctorFlags) (*doctor.Report, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find working directory: %w", err)
+	}
+	facts := host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port})
+	report := doctor.Run(ctx, facts, checks)
+	return report, ctx.Err()
+}
+
+func writeReport(term *ui.Terminal, r *doctor.Report, fl doctorFlags) error {
+	switch fl.output {
+	case "json":
+		return term.JSON(r)
+	case "junit":
+		b, err := r.JUnit()
+		if err != nil {
+			return err
+		}
+		term.Answer("%s", b)
+	default:
+		term.Answer("%s", r.Text(fl.all))
+	}
+	return nil
+}
+
+func verdictError(r *doctor.Report) error {
+	switch r.Verdict {
+	case doctor.OK:
+		return nil
+	case doctor.Fail:
+		return errDoctorFail
+	}
+	return errDoctorWarn
+}

@@ -1,0 +1,107 @@
+// Package check holds the checks of radish doctor, one file per family, and All, the table of all of them. A check is a
+// pure function of host.Facts: it opens nothing, asks nobody and changes nothing, so a fixture can stand for any machine.
+// Thresholds are constants beside their check, and what NVIDIA or a vendor publishes is in reference.json with its date.
+//
+// A check that was not told what it needs answers unknown, never ok. One that does not apply answers skipped.
+package check
+
+import (
+	"fmt"
+	"strings"
+
+	"radish/doctor"
+	"radish/doctor/host"
+)
+
+const gib = 1 << 30
+
+// All is every check, in the order in which a report shows them.
+func All() []doctor.Check {
+	return []doctor.Check{
+		{ID: "gpu.device_nodes", Family: "gpu", Title: "NVIDIA device nodes", Run: deviceNodes},
+		{ID: "gpu.libs", Family: "gpu", Title: "NVIDIA driver libraries", DependsOn: []string{"gpu.device_nodes"}, Run: driverLibs},
+		{ID: "gpu.nvml", Family: "gpu", Title: "the driver answers", DependsOn: []string{"gpu.libs"}, Run: nvmlAnswers},
+		{ID: "gpu.driver_cuda", Family: "gpu", Title: "driver against CUDA floors", DependsOn: []string{"gpu.nvml"}, Run: driverCUDA},
+		{ID: "gpu.forward_compat", Family: "gpu", Title: "no forward-compatibility trap", DependsOn: []string{"gpu.nvml"}, Run: forwardCompat},
+		{ID: "gpu.count", Family: "gpu", Title: "as many GPUs as promised", DependsOn: []string{"gpu.nvml"}, Run: gpuCount},
+		{ID: "gpu.arch", Family: "gpu", Title: "GPU architecture", DependsOn: []string{"gpu.nvml"}, Run: gpuArch},
+		{ID: "gpu.memory", Family: "gpu", Title: "GPU memory and who holds it", DependsOn: []string{"gpu.nvml"}, Run: gpuMemory},
+		{ID: "gpu.compute_mode", Family: "gpu", Title: "compute mode", DependsOn: []string{"gpu.nvml"}, Run: computeMode},
+		{ID: "gpu.mig", Family: "gpu", Title: "MIG", DependsOn: []string{"gpu.nvml"}, Run: mig},
+		{ID: "gpu.ecc", Family: "gpu", Title: "uncorrected memory errors", DependsOn: []string{"gpu.nvml"}, Run: ecc},
+		{ID: "gpu.temp", Family: "gpu", Title: "temperature", DependsOn: []string{"gpu.nvml"}, Run: temperature},
+		{ID: "gpu.power", Family: "gpu", Title: "power limit", DependsOn: []string{"gpu.nvml"}, Run: power},
+		{ID: "gpu.clocks", Family: "gpu", Title: "clocks not held down", DependsOn: []string{"gpu.nvml"}, Run: clocks},
+
+		{ID: "cg.memory", Family: "container", Title: "memory this process may use", Run: memory},
+		{ID: "cg.oom_history", Family: "container", Title: "processes killed for memory", Run: oomHistory},
+		{ID: "cg.cpu", Family: "container", Title: "processors this process may use", Run: cpus},
+		{ID: "cg.pids", Family: "container", Title: "number of processes allowed", Run: pids},
+		{ID: "lim.shm", Family: "container", Title: "size of /dev/shm", Run: shm},
+		{ID: "lim.nofile", Family: "container", Title: "open files allowed", Run: noFile},
+		{ID: "sys.initpid1", Family: "container", Title: "process 1", Run: pid1},
+		{ID: "sys.clock", Family: "container", Title: "clock", Run: clock},
+
+		{ID: "disk.target_fs", Family: "storage", Title: "kind of filesystem", Run: filesystems},
+		{ID: "disk.free", Family: "storage", Title: "free space", Run: diskFree},
+		{ID: "disk.inodes", Family: "storage", Title: "free inodes", Run: inodes},
+
+		{ID: "port.bind", Family: "ports", Title: "the server's port", Run: wantedPort},
+		{ID: "port.others", Family: "ports", Title: "ports people take for it", Run: otherPorts},
+
+		{ID: "hf.token", Family: "huggingface", Title: "token", Run: token},
+		{ID: "hf.env", Family: "huggingface", Title: "settings in the environment", Run: hfEnv},
+
+		{ID: "model.files", Family: "model", Title: "files of the model", Run: modelFiles},
+		{ID: "model.fit", Family: "model", Title: "the model fits in memory", DependsOn: []string{"model.files"}, Run: modelFit},
+	}
+}
+
+type (
+	finding = doctor.Finding
+	facts   = *host.Facts
+)
+
+// is begins a finding.
+func is(s doctor.State, rule, format string, args ...any) finding {
+	return finding{State: s, Rule: rule, Summary: fmt.Sprintf(format, args...)}
+}
+
+func seen(f finding, source, format string, args ...any) finding {
+	f.Evidence = append(f.Evidence, doctor.Evidence{Source: source, Value: fmt.Sprintf(format, args...)})
+	return f
+}
+
+func fixed(f finding, kind doctor.FixKind, text string, argv ...string) finding {
+	f.Fix = &doctor.Fix{Kind: kind, Text: text, Argv: argv}
+	return f
+}
+
+// verdict gathers what several cards, disks or files have to say into one state, the worst.
+type verdict struct {
+	state doctor.State
+	texts []string
+}
+
+// rank orders states by what a reader must see first.
+var rank = map[doctor.State]int{"": 0, doctor.Skipped: 1, doctor.OK: 2, doctor.Unknown: 3, doctor.Warn: 4, doctor.Fail: 5}
+
+func (v *verdict) say(s doctor.State, format string, args ...any) {
+	if rank[s] > rank[v.state] {
+		v.state, v.texts = s, nil
+	}
+	if s == v.state {
+		v.texts = append(v.texts, fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *verdict) finding(rule string) finding {
+	return finding{State: v.state, Rule: rule, Summary: strings.Join(v.texts, "; ")}
+}
+
+func bytesText(n uint64) string {
+	if n >= gib {
+		return fmt.Sprintf("%.1f GiB", float64(n)/gib)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}

@@ -1,0 +1,160 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"radish/doctor"
+	"radish/doctor/host"
+)
+
+// Thresholds of the container checks. Percentages of pids are gpud's, /dev/shm's are from NCCL's failures at Docker's
+// default of 64 MiB.
+const (
+	memoryFail = 1 * gib
+	memoryWarn = 4 * gib
+	cpusWarn   = 4
+	pidsWarn   = 80
+	pidsFail   = 95
+	shmWarn    = 1 * gib
+	noFileHard = 4096
+)
+
+func memory(_ context.Context, m facts) finding {
+	const rule = "available memory >= 4 GiB, < 1 GiB fails; the tightest cgroup counts, inactive page cache subtracted"
+	if m.Memory.Err != "" {
+		return is(doctor.Unknown, rule, "memory could not be read: %s", m.Memory.Err)
+	}
+	free := m.Memory.Available()
+	var f finding
+	switch {
+	case free < memoryFail:
+		f = fixed(is(doctor.Fail, rule, "only %s left", bytesText(free)), doctor.EditTemplate, "give the container more memory")
+	case free < memoryWarn:
+		f = fixed(is(doctor.Warn, rule, "only %s left", bytesText(free)), doctor.EditTemplate, "give the container more memory")
+	default:
+		f = is(doctor.OK, rule, "%s available", bytesText(free))
+	}
+	f = seen(f, "host", "total %d, available %d bytes", m.Memory.HostTotal, m.Memory.HostAvailable)
+	if m.Memory.Limit == 0 {
+		return seen(f, "cgroup", "no memory limit found")
+	}
+	return seen(f, m.Memory.Source, "limit %d, used %d bytes", m.Memory.Limit, m.Memory.Used)
+}
+
+func oomHistory(_ context.Context, m facts) finding {
+	const rule = "0 processes killed for memory in this container"
+	r := m.Limits.OOMKills
+	switch {
+	case r.Err != "":
+		return is(doctor.Unknown, rule, "%s", r.Err)
+	case r.Value > 0:
+		f := is(doctor.Warn, rule, "the kernel already killed %d processes here for memory (exit -9 or 137)", r.Value)
+		return fixed(seen(f, r.Source, "oom_kill %d", r.Value), doctor.EditTemplate, "give the container more memory, or radish a smaller pool")
+	}
+	return seen(is(doctor.OK, rule, "none"), r.Source, "oom_kill 0")
+}
+
+func cpus(_ context.Context, m facts) finding {
+	const rule = "at least 4 processors by quota and affinity"
+	have := float64(host.CPUs())
+	if m.Limits.CPUs > 0 {
+		have = min(have, m.Limits.CPUs)
+	}
+	f := is(doctor.OK, rule, "%.1f processors", have)
+	if have < cpusWarn {
+		f = is(doctor.Warn, rule, "only %.1f processors: loading and tokenizing will be slow", have)
+	}
+	f = seen(f, "runtime.GOMAXPROCS", "%d", host.CPUs())
+	if m.Limits.CPUs > 0 {
+		return seen(f, m.Limits.CPUSource, "%.2f", m.Limits.CPUs)
+	}
+	return seen(f, "cgroup", "no CPU quota found")
+}
+
+func pids(_ context.Context, m facts) finding {
+	const rule = "processes and threads <= 80 % of pids.max, > 95 % fails"
+	limit, now := m.Limits.PidsMax, m.Limits.PidsNow
+	switch {
+	case limit.Err != "":
+		return is(doctor.Unknown, rule, "%s", limit.Err)
+	case limit.None:
+		return seen(is(doctor.OK, rule, "no limit"), limit.Source, "no pids.max")
+	case now.Err != "" || limit.Value == 0:
+		return seen(is(doctor.Unknown, rule, "the number in use could not be read"), limit.Source, "%d", limit.Value)
+	}
+	percent := float64(now.Value) / float64(limit.Value) * 100
+	state := doctor.OK
+	if percent > pidsFail {
+		state = doctor.Fail
+	} else if percent > pidsWarn {
+		state = doctor.Warn
+	}
+	f := is(state, rule, "%d of %d in use", now.Value, limit.Value)
+	return seen(seen(f, limit.Source, "%d", limit.Value), now.Source, "%d", now.Value)
+}
+
+func shm(_ context.Context, m facts) finding {
+	const rule = "/dev/shm >= 1 GiB where more than one GPU is used; Docker gives 64 MiB"
+	if m.Limits.ShmErr != "" {
+		return is(doctor.Unknown, rule, "%s", m.Limits.ShmErr)
+	}
+	f := is(doctor.OK, rule, "%s", bytesText(m.Limits.Shm.Total))
+	if m.Limits.Shm.Total < shmWarn {
+		f = fixed(is(doctor.Warn, rule, "only %s: engines that use NCCL over several GPUs will fail", bytesText(m.Limits.Shm.Total)),
+			doctor.EditTemplate, "start the container with --shm-size 8g")
+	}
+	return seen(f, "statfs /dev/shm", "total %d, free %d bytes", m.Limits.Shm.Total, m.Limits.Shm.Free)
+}
+
+func noFile(_ context.Context, m facts) finding {
+	const rule = "hard limit of open files >= 4096; Go raises the soft limit to it"
+	hard, soft := m.Limits.NoFileHard, m.Limits.NoFile
+	if hard.Err != "" {
+		return is(doctor.Unknown, rule, "%s", hard.Err)
+	}
+	f := is(doctor.OK, rule, "up to %s", limitText(hard))
+	if !hard.None && hard.Value < noFileHard {
+		f = fixed(is(doctor.Warn, rule, "only %d: connections will be refused", hard.Value), doctor.EditTemplate, "start the container with --ulimit nofile=65536")
+	}
+	return seen(f, hard.Source, "soft %s, hard %s", limitText(soft), limitText(hard))
+}
+
+func limitText(r host.Reading) string {
+	if r.None {
+		return "unlimited"
+	}
+	return fmt.Sprint(r.Value)
+}
+
+func pid1(_ context.Context, m facts) finding {
+	const rule = "process 1 must be readable; without systemd nothing restarts a server that dies"
+	switch m.PID1 {
+	case "":
+		return is(doctor.Unknown, rule, "/proc/1/comm cannot be read")
+	case "systemd":
+		return seen(is(doctor.OK, rule, "systemd is running"), "/proc/1/comm", "systemd")
+	}
+	f := is(doctor.OK, rule, "no systemd here (process 1 is %s): a server started with nohup dies unseen", m.PID1)
+	return seen(f, "/proc/1/comm", "%s", m.PID1)
+}
+
+// clock needs no network: it can show a clock that is wrong for certain, and say when nothing vouches for it.
+func clock(_ context.Context, m facts) finding {
+	rule := "not before the reference table's date, " + table().Date + ", and kept right by the kernel; skew needs the network"
+	f := is(doctor.OK, rule, "kept right")
+	read, err := time.Parse(time.DateOnly, table().Date)
+	switch {
+	case err != nil:
+		f = is(doctor.Unknown, rule, "the table has no date")
+	case m.Time.Before(read):
+		f = fixed(is(doctor.Fail, rule, "the clock stands in the past: TLS and signed links will fail"), doctor.ChangeHost, "a pod cannot set its host's clock")
+	case m.Clock.Err != "":
+		f = is(doctor.Unknown, rule, "the kernel does not say: %s", m.Clock.Err)
+	case !m.Clock.Synchronised:
+		f = is(doctor.Unknown, rule, "plausible, but nothing keeps it right as far as the kernel knows")
+	}
+	f = seen(f, "clock_gettime", "%s", m.Time.UTC().Format(time.RFC3339))
+	return seen(f, "adjtimex", "synchronised %t", m.Clock.Synchronised)
+}

@@ -1,0 +1,174 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/go-version"
+
+	"radish/doctor"
+)
+
+func deviceNodes(_ context.Context, m facts) finding {
+	const rule = "with a driver, /dev/nvidiactl, /dev/nvidia-uvm and at least 1 /dev/nvidiaN must be there"
+	n := m.NVIDIA
+	var cards, ctl, uvm int
+	for _, node := range n.Nodes {
+		switch rest := strings.TrimPrefix(node, "/dev/nvidia"); {
+		case rest == "ctl":
+			ctl++
+		case rest == "-uvm":
+			uvm++
+		default:
+			if _, err := strconv.Atoi(rest); err == nil {
+				cards++
+			}
+		}
+	}
+	var f finding
+	switch promised, paid := m.Env.Get("RUNPOD_GPU_COUNT"); {
+	case cards > 0 && ctl > 0 && uvm > 0:
+		f = is(doctor.OK, rule, "%d card nodes, nvidiactl and nvidia-uvm are there", cards)
+	case n.KernelDriver != "" || len(n.Nodes) > 0:
+		f = fixed(is(doctor.Fail, rule, "the host has a driver, but this container was started without its devices"),
+			doctor.RecreatePod, "start the container with --gpus all, or choose a GPU template")
+	case paid && promised != "0":
+		f = fixed(is(doctor.Fail, rule, "the pod promises %s GPUs and there is neither a device nor a driver", promised),
+			doctor.RecreatePod, "make the pod anew; nothing inside it can bring the devices back")
+	default:
+		f = is(doctor.Skipped, rule, "no NVIDIA GPU here: radish computes on the CPU")
+	}
+	f = seen(f, "/dev/nvidia*", "%s", orNone(strings.Join(n.Nodes, " ")))
+	return seen(f, "/proc/driver/nvidia/version", "%s", orNone(n.KernelDriver))
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func driverLibs(_ context.Context, m facts) finding {
+	const rule = "libcuda.so.1 and libnvidia-ml.so.1 must be found, larger than 0 bytes, and the first not in a stubs directory"
+	var v verdict
+	for _, name := range []string{"libcuda.so.1", "libnvidia-ml.so.1"} {
+		lib, ok := m.NVIDIA.Lib(name)
+		switch {
+		case !ok:
+			v.say(doctor.Fail, "%s is missing", name)
+		case lib.Size == 0:
+			v.say(doctor.Fail, "%s is empty", lib.Path)
+		case strings.Contains(lib.Path, "/stubs/"):
+			v.say(doctor.Fail, "the loader takes the toolkit's stub %s instead of the driver", lib.Path)
+		default:
+			v.say(doctor.OK, "%s", lib.Path)
+		}
+	}
+	f := v.finding(rule)
+	for _, lib := range m.NVIDIA.Libs {
+		f = seen(f, lib.Path, "%d bytes", lib.Size)
+	}
+	caps, _ := m.Env.Get("NVIDIA_DRIVER_CAPABILITIES")
+	f = seen(f, "NVIDIA_DRIVER_CAPABILITIES", "%s", orNone(caps))
+	if f.State != doctor.OK {
+		f = fixed(f, doctor.EditTemplate, "set NVIDIA_DRIVER_CAPABILITIES=compute,utility and take stubs out of LD_LIBRARY_PATH")
+	}
+	return f
+}
+
+func nvmlAnswers(_ context.Context, m facts) finding {
+	const rule = "nvmlInit must succeed within 2 s and list at least 1 card"
+	n := m.NVIDIA.NVML
+	switch {
+	case strings.Contains(n.Err, "no answer within"):
+		f := is(doctor.Fail, rule, "the driver does not answer")
+		return fixed(seen(f, "nvml", "%s", n.Err), doctor.RecreatePod, "a driver that hangs is the host's: make the pod anew elsewhere")
+	case n.Err != "":
+		f := is(doctor.Fail, rule, "the driver's library does not work: %s", n.Err)
+		return fixed(seen(f, "nvml", "%s", n.Err), doctor.RecreatePod, nvmlAdvice(n.Err))
+	case len(n.Cards) == 0:
+		return seen(is(doctor.Fail, rule, "the driver lists no card"), "nvmlDeviceGetCount", "0")
+	}
+	f := is(doctor.OK, rule, "driver %s, %d cards", n.Driver, len(n.Cards))
+	for _, c := range n.Cards {
+		f = seen(f, card(c.Index), "%s, sm_%d%d, %s", c.Name, c.Major, c.Minor, bytesText(c.MemoryTotal))
+	}
+	return f
+}
+
+func card(i int) string { return fmt.Sprintf("nvml gpu %d", i) }
+
+func nvmlAdvice(why string) string {
+	why = strings.ToLower(why)
+	switch {
+	case strings.Contains(why, "mismatch"):
+		return "the driver was changed under the running container: make the pod anew"
+	case strings.Contains(why, "unknown"):
+		return "the container lost its devices (a daemon-reload on the host does that): only making it anew helps"
+	}
+	return "make the pod anew; if it happens again, on another host"
+}
+
+func driverCUDA(_ context.Context, m facts) finding {
+	ref := table()
+	floor, own := ref.floor("12"), ref.own(ref.WantedCUDA)
+	rule := fmt.Sprintf("CUDA 12 needs driver >= %s; CUDA %s shipped with %s; CUDA 13 needs >= %s (table of %s)",
+		floor, ref.WantedCUDA, own, ref.floor("13"), ref.Date)
+	text := m.NVIDIA.NVML.Driver
+	driver, err := version.NewVersion(text)
+	if err != nil {
+		return seen(is(doctor.Unknown, rule, "the driver's version %q is none", text), "nvmlSystemGetDriverVersion", "%s", text)
+	}
+	var f finding
+	switch {
+	case driver.LessThan(floor):
+		f = fixed(is(doctor.Fail, rule, "driver %s cannot run CUDA 12", driver), doctor.ChangeHost, "rent a host with a newer driver; a pod cannot change it")
+	case driver.LessThan(own):
+		f = is(doctor.Warn, rule, "driver %s runs CUDA 12 code compiled for this card, but PTX newer than CUDA %s fails with error 222",
+			driver, ref.native(driver))
+		f = fixed(f, doctor.ChangeHost, "if error 222 appears, rent a host with a newer driver")
+	case driver.LessThan(ref.floor("13")):
+		f = is(doctor.OK, rule, "driver %s runs CUDA up to %s natively, not CUDA 13: engines built for CUDA 13 will not start here",
+			driver, ref.native(driver))
+	default:
+		f = is(doctor.OK, rule, "driver %s runs CUDA up to %s natively", driver, ref.native(driver))
+	}
+	f = seen(f, "nvmlSystemGetDriverVersion", "%s", text)
+	return seen(f, "nvmlSystemGetCudaDriverVersion", "%d", m.NVIDIA.NVML.CUDA)
+}
+
+func forwardCompat(_ context.Context, m facts) finding {
+	const rule = "a compat/libcuda on the loader's path works on data-centre cards only (cuInit 804 on others)"
+	lib, _ := m.NVIDIA.Lib("libcuda.so.1")
+	f := is(doctor.OK, rule, "the loader takes the driver's own libcuda")
+	if strings.Contains(lib.Path, "/compat/") {
+		f = is(doctor.OK, rule, "the loader takes a forward-compatibility libcuda, which these cards support")
+		for _, c := range m.NVIDIA.NVML.Cards {
+			if strings.Contains(c.Name, "GeForce") {
+				f = fixed(is(doctor.Fail, rule, "%s does not support the forward-compatibility libcuda", c.Name),
+					doctor.EditTemplate, "drop "+strings.TrimSuffix(lib.Path, "/libcuda.so.1")+" from LD_LIBRARY_PATH")
+				break
+			}
+		}
+	}
+	return seen(f, "first libcuda.so.1", "%s", lib.Path)
+}
+
+func gpuCount(_ context.Context, m facts) finding {
+	const rule = "NVML must list at least as many cards as RUNPOD_GPU_COUNT"
+	have := len(m.NVIDIA.NVML.Cards)
+	text, ok := m.Env.Get("RUNPOD_GPU_COUNT")
+	promised, err := strconv.Atoi(text)
+	f := is(doctor.OK, rule, "%d cards", have)
+	switch {
+	case ok && err != nil:
+		f = is(doctor.Unknown, rule, "RUNPOD_GPU_COUNT is not a number")
+	case ok && promised > have:
+		f = fixed(is(doctor.Fail, rule, "paid for %d GPUs, there are %d", promised, have), doctor.RecreatePod, "make the pod anew and tell the provider")
+	}
+	visible, _ := m.Env.Get("CUDA_VISIBLE_DEVICES")
+	return seen(seen(f, "RUNPOD_GPU_COUNT", "%s", orNone(text)), "CUDA_VISIBLE_DEVICES", "%s", orNone(visible))
+}

@@ -1,0 +1,134 @@
+package host
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Env is the part of the environment that checks may see. Only the names below are kept; what is secret is masked
+// before it is stored, and passwords inside URLs are dropped.
+type Env struct {
+	vars  map[string]string
+	Token Token
+}
+
+// Token is a Hugging Face token, masked.
+type Token struct {
+	Masked string // "hf_...abcd"; empty: there is none
+	Source string // the variable or file it came from
+	Other  string // a second source with another token, which loses
+	Mode   os.FileMode
+	File   bool
+}
+
+var plainVars = strings.Fields(`HF_HOME HF_HUB_CACHE HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME HOME HF_TOKEN_PATH HF_HUB_OFFLINE
+	TRANSFORMERS_OFFLINE HF_HUB_ENABLE_HF_TRANSFER HF_ENDPOINT NVIDIA_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES
+	NVIDIA_DRIVER_CAPABILITIES LD_LIBRARY_PATH RUNPOD_POD_ID RUNPOD_GPU_COUNT RUNPOD_MEM_GB RUNPOD_CPU_COUNT`)
+
+// tokenVars holds the token, in the order in which the official client asks.
+var tokenVars = []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
+
+// Get is the value of one of the kept variables, and whether it is set and not empty.
+func (e Env) Get(name string) (string, bool) {
+	v, ok := e.vars[name]
+	return v, ok && v != ""
+}
+
+func readEnv(root string, environ []string) Env {
+	all := map[string]string{}
+	for _, kv := range environ {
+		if k, v, ok := strings.Cut(kv, "="); ok {
+			all[k] = v
+		}
+	}
+	e := Env{vars: map[string]string{}}
+	for _, name := range plainVars {
+		if v, ok := all[name]; ok {
+			e.vars[name] = withoutPassword(v)
+		}
+	}
+	e.Token = readToken(root, e, all)
+	return e
+}
+
+func readToken(root string, e Env, all map[string]string) Token {
+	var t Token
+	secret := ""
+	for _, name := range tokenVars {
+		if v := strings.TrimSpace(all[name]); v != "" && secret == "" {
+			secret, t.Masked, t.Source = v, mask(v), name
+		}
+	}
+	file := e.tokenFile()
+	info, err := os.Stat(filepath.Join(root, file))
+	if err != nil || !info.Mode().IsRegular() {
+		return t
+	}
+	stored := readWord(root, file)
+	switch {
+	case stored == "" || stored == secret:
+	case secret != "":
+		t.Other = file
+	default:
+		t = Token{Masked: mask(stored), Source: file}
+	}
+	t.Mode, t.File = info.Mode().Perm(), true
+	return t
+}
+
+func (e Env) tokenFile() string {
+	if p, ok := e.Get("HF_TOKEN_PATH"); ok {
+		return p
+	}
+	return filepath.Join(e.hfHome(), "token")
+}
+
+// TokenFile is where the official client keeps a stored token.
+func (e Env) TokenFile() string { return e.tokenFile() }
+
+func (e Env) hfHome() string {
+	if p, ok := e.Get("HF_HOME"); ok {
+		return p
+	}
+	if p, ok := e.Get("XDG_CACHE_HOME"); ok {
+		return filepath.Join(p, "huggingface")
+	}
+	home, _ := e.Get("HOME")
+	return filepath.Join("/", home, ".cache/huggingface")
+}
+
+// CacheDir is where Hugging Face clients keep models.
+func (e Env) CacheDir() string {
+	for _, name := range []string{"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"} {
+		if p, ok := e.Get(name); ok {
+			return p
+		}
+	}
+	return filepath.Join(e.hfHome(), "hub")
+}
+
+// mask keeps the kind of a token and its last four letters; of a short one, nothing.
+func mask(s string) string {
+	if len(s) < 16 {
+		return "(set)"
+	}
+	prefix := ""
+	if strings.HasPrefix(s, "hf_") {
+		prefix = "hf_"
+	}
+	return prefix + "..." + s[len(s)-4:]
+}
+
+func withoutPassword(v string) string {
+	if !strings.Contains(v, "://") {
+		return v
+	}
+	u, err := url.Parse(v)
+	if err != nil {
+		return "(not a URL)"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
+}
