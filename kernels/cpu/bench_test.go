@@ -84,7 +84,8 @@ func BenchmarkSample(b *testing.B) {
 	d := dev{b, open(b, forced())}
 	logits := d.floats(16, 128256, random(rand.New(rand.NewPCG(1, 1)), 16*128256))
 	for name, row := range map[string]kernels.SampleRow{
-		"greedy": {Forced: -1, Logprobs: -1}, "top_p": {Forced: -1, Logprobs: -1, Temperature: 0.7, TopP: 0.9, U: 0.5},
+		"greedy": {Forced: -1, Logprobs: -1}, "plain": {Forced: -1, Logprobs: -1, Temperature: 0.7, U: 0.5},
+		"min_p": {Forced: -1, Logprobs: -1, Temperature: 0.7, MinP: 0.05, U: 0.5}, "top_p": {Forced: -1, Logprobs: -1, Temperature: 0.7, TopP: 0.9, U: 0.5},
 		"top_k": {Forced: -1, Logprobs: -1, Temperature: 0.7, TopK: 40, U: 0.5}, "logprobs": {Forced: -1, Logprobs: 5},
 	} {
 		rows := make([]kernels.SampleRow, 16)

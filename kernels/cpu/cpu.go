@@ -11,7 +11,9 @@
 // outputs and rows, never a sum.
 //
 // The queue is a list of small structs in memory that C can read (ops.go, ops.h); Run hands it to a pool of pinned
-// threads in one call. Sampling runs in Go, after the logits, one goroutine per share of the rows.
+// threads in one call. Sampling chooses in Go, after the logits, one goroutine
+// per share of the rows; what must look at a whole row is a scan in C (scan.go), and nothing is sorted but what a cut
+// leaves undecided.
 package cpu
 
 import (
@@ -36,21 +38,23 @@ type Options struct {
 // engine executes a list of operations with one instruction set.
 type engine interface {
 	run(ops []op)
+	scans() scans
 	close()
 }
 
 // Backend is the processor as a kernels.Backend.
 type Backend struct {
-	path    string
-	threads int
-	act     kernels.DType
-	exec    engine
-	mem     memory
-	ops     []op
-	samples []sampling
-	step    step
-	wide    region // F32 copy of a Linear's input
-	closed  bool
+	path     string
+	threads  int
+	act      kernels.DType
+	exec     engine
+	mem      memory
+	ops      []op
+	samples  []sampling
+	choosers []*chooser // scratch of sampling
+	step     step
+	wide     region // F32 copy of a Linear's input
+	closed   bool
 }
 
 var _ kernels.Backend = (*Backend)(nil)

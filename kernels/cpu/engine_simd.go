@@ -44,7 +44,10 @@ func simdPaths() []string {
 }
 
 // pool is an engine of C threads.
-type pool struct{ p *C.pool }
+type pool struct {
+	p *C.pool
+	s *C.scans
+}
 
 func newEngine(path string, threads int, cpus []int32) (engine, error) {
 	for i, name := range simdNames {
@@ -62,7 +65,7 @@ func newEngine(path string, threads int, cpus []int32) (engine, error) {
 		if p == nil {
 			return nil, fmt.Errorf("start %d workers: out of memory or threads", threads)
 		}
-		return pool{p}, nil
+		return pool{p, C.scans_of(C.int(i))}, nil
 	}
 	return goEngine{threads}, nil
 }

@@ -14,6 +14,8 @@ type goEngine struct{ threads int }
 
 func (goEngine) close() {}
 
+func (goEngine) scans() scans { return goScans{} }
+
 func (e goEngine) run(ops []op) {
 	for i := range ops {
 		o := &ops[i]

@@ -36,6 +36,19 @@ enum { SCRATCH = 1 << 20 };
 typedef void (*kernel)(const void *arg, int chunk, int chunks, void *scratch);
 extern const kernel path_avx512bf16[K_COUNT], path_avx512[K_COUNT], path_avx2[K_COUNT];
 
+// The scans of one row of logits: see scan.h.
+enum { LEAST_BITS = 0x3f80 - 40 * 128 }; // the leading bits of 2^-40
+typedef struct {
+  void (*crest)(float *out, const float *l, int n);
+  void (*weigh)(double *sums, float *p, const float *l, int n, float top, float by);
+  void (*masses)(double *mass, const float *p, int n);
+  void (*prune)(double *sums, float *p, int n, float least);
+  int (*within)(int32_t *ids, const float *l, int n, float least, float most);
+  int (*more)(const float *l, int n, float than);
+} scans;
+extern const scans scans_avx512bf16, scans_avx512, scans_avx2;
+const scans *scans_of(int path);
+
 typedef struct pool pool;
 pool *pool_new(int workers, const int32_t *cpus, int path);
 void pool_run(pool *p, op *ops, int n);

@@ -3,6 +3,7 @@
 #include "gemm.h"
 #include "attn.h"
 #include "rows.h"
+#include "scan.h"
 
 const kernel TABLE[K_COUNT] = {
     [K_COPY] = copy, [K_RESOLVE] = resolve, [K_EMBED] = embed, [K_NORM] = norm, [K_WIDEN] = widen, [K_LINEAR] = linear,

@@ -5,4 +5,5 @@
 #include <stdint.h>
 #include "vec256.h"
 #define TABLE path_avx2
+#define SCANS scans_avx2
 #include "path.h"

@@ -5,4 +5,5 @@
 #include <stdint.h>
 #include "vec512.h"
 #define TABLE path_avx512
+#define SCANS scans_avx512
 #include "path.h"

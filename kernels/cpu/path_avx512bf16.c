@@ -6,4 +6,5 @@
 #include "vec512.h"
 #define VDP 1
 #define TABLE path_avx512bf16
+#define SCANS scans_avx512bf16
 #include "path.h"

@@ -163,6 +163,11 @@ void pool_free(pool *p) {
   free(p);
 }
 
+const scans *scans_of(int path) {
+  static const scans *const paths[] = {&scans_avx512bf16, &scans_avx512, &scans_avx2};
+  return paths[path];
+}
+
 // cpu_paths is a bit per usable path: 1 avx512bf16, 2 avx512, 4 avx2.
 int cpu_paths(void) {
   int set = 0;

@@ -40,6 +40,15 @@ INL V v_band(V x, int base, int lo, int hi) {
   __m256i out = _mm256_or_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(lo), i), _mm256_cmpgt_epi32(i, _mm256_set1_epi32(hi)));
   return _mm256_blendv_ps(x, _mm256_set1_ps(-__builtin_inff()), _mm256_castsi256_ps(out));
 }
+// v_ids writes base + lane of the lanes of x that lie in [least, most], and returns their number.
+INL int v_ids(int32_t *to, V x, float least, float most, int base) {
+  unsigned m = _mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_set1_ps(least), _CMP_GE_OQ));
+  m &= _mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_set1_ps(most), _CMP_LE_OQ));
+  int n = __builtin_popcount(m);
+  for (; m; m &= m - 1) *to++ = base + __builtin_ctz(m);
+  return n;
+}
+INL int v_more(V x, float than) { return __builtin_popcount(_mm256_movemask_ps(_mm256_cmp_ps(x, _mm256_set1_ps(than), _CMP_GT_OQ))); }
 INL V wide(__m128i h) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)); }
 INL V v_ldbf(const uint16_t *p) { return wide(_mm_loadu_si128((const void *)p)); }
 INL V v_ldbfn(const uint16_t *p, int n) {

@@ -31,6 +31,16 @@ INL V v_band(V x, int base, int lo, int hi) {
   __mmask16 m = _mm512_cmp_epi32_mask(i, _mm512_set1_epi32(lo), _MM_CMPINT_NLT) & _mm512_cmp_epi32_mask(i, _mm512_set1_epi32(hi), _MM_CMPINT_LE);
   return _mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), m, x);
 }
+// v_ids writes base + lane of the lanes of x that lie in [least, most], and returns their number. It may write 16.
+INL int v_ids(int32_t *to, V x, float least, float most, int base) {
+  __mmask16 m = _mm512_cmp_ps_mask(x, _mm512_set1_ps(least), _CMP_GE_OQ);
+  m = _mm512_mask_cmp_ps_mask(m, x, _mm512_set1_ps(most), _CMP_LE_OQ);
+  if (!m) return 0;
+  __m512i i = _mm512_add_epi32(_mm512_set1_epi32(base), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(m, i));
+  return __builtin_popcount(m);
+}
+INL int v_more(V x, float than) { return __builtin_popcount(_mm512_cmp_ps_mask(x, _mm512_set1_ps(than), _CMP_GT_OQ)); }
 INL V wide(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
 INL V v_ldbf(const uint16_t *p) { return wide(_mm256_loadu_si256((const void *)p)); }
 INL V v_ldbfn(const uint16_t *p, int n) { return wide(_mm256_maskz_loadu_epi16(first(n), p)); }
