@@ -16,7 +16,9 @@ import (
 )
 
 func says(s State) func(context.Context, *host.Facts) Finding {
-	return func(context.Context, *host.Facts) Finding { return Finding{State: s, Summary: string(s), Rule: "1 = 1"} }
+	return func(context.Context, *host.Facts) Finding {
+		return Finding{State: s, Summary: string(s), Rule: "1 = 1"}
+	}
 }
 
 func stateOf(r *Report, id string) State {

@@ -106,7 +106,11 @@ func diagnose(ctx context.Context, checks []doctor.Check, fl doctorFlags) (*doct
 	if err != nil {
 		return nil, fmt.Errorf("find working directory: %w", err)
 	}
-	facts := host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port})
+	system, err := probe()
+	if err != nil {
+		return nil, err
+	}
+	facts := host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port, System: system})
 	report := doctor.Run(ctx, facts, checks)
 	return report, ctx.Err()
 }

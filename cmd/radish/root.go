@@ -38,10 +38,12 @@ continuous batching, from one binary.
 	root.AddCommand(
 		newVersionCommand(term),
 		newDoctorCommand(term),
+		newProbeCommand(term),
 		newServeCommand(term),
 		newGenerateCommand(term),
 		newChatCommand(term),
 		newBenchCommand(term),
+		newExplainCommand(term),
 	)
 	return root
 }

@@ -116,7 +116,7 @@ func driverCUDA(_ context.Context, m facts) finding {
 	ref := table()
 	floor, own := ref.floor("12"), ref.own(ref.WantedCUDA)
 	rule := fmt.Sprintf("CUDA 12 needs driver >= %s; CUDA %s shipped with %s; CUDA 13 needs >= %s (table of %s)",
-		floor, ref.WantedCUDA, own, ref.floor("13"), ref.Date)
+		floor.Original(), ref.WantedCUDA, own.Original(), ref.floor("13").Original(), ref.Date)
 	text := m.NVIDIA.NVML.Driver
 	driver, err := version.NewVersion(text)
 	if err != nil {
@@ -125,16 +125,16 @@ func driverCUDA(_ context.Context, m facts) finding {
 	var f finding
 	switch {
 	case driver.LessThan(floor):
-		f = fixed(is(doctor.Fail, rule, "driver %s cannot run CUDA 12", driver), doctor.ChangeHost, "rent a host with a newer driver; a pod cannot change it")
+		f = fixed(is(doctor.Fail, rule, "driver %s cannot run CUDA 12", text), doctor.ChangeHost, "rent a host with a newer driver; a pod cannot change it")
 	case driver.LessThan(own):
 		f = is(doctor.Warn, rule, "driver %s runs CUDA 12 code compiled for this card, but PTX newer than CUDA %s fails with error 222",
-			driver, ref.native(driver))
+			text, ref.native(driver))
 		f = fixed(f, doctor.ChangeHost, "if error 222 appears, rent a host with a newer driver")
 	case driver.LessThan(ref.floor("13")):
 		f = is(doctor.OK, rule, "driver %s runs CUDA up to %s natively, not CUDA 13: engines built for CUDA 13 will not start here",
-			driver, ref.native(driver))
+			text, ref.native(driver))
 	default:
-		f = is(doctor.OK, rule, "driver %s runs CUDA up to %s natively", driver, ref.native(driver))
+		f = is(doctor.OK, rule, "driver %s runs CUDA up to %s natively", text, ref.native(driver))
 	}
 	f = seen(f, "nvmlSystemGetDriverVersion", "%s", text)
 	return seen(f, "nvmlSystemGetCudaDriverVersion", "%d", m.NVIDIA.NVML.CUDA)

@@ -74,6 +74,9 @@ func gpuArch(_ context.Context, m facts) finding {
 // gpuMemory names who holds memory by NVML's pids, which on a rented pod are the host's: it never offers to end one.
 func gpuMemory(_ context.Context, m facts) finding {
 	return eachCard(m, "at most 500 MiB of a card in use before a server starts", func(v *verdict, c host.Card) string {
+		if raw, bad := unread(v, c, "memory"); bad {
+			return raw
+		}
 		used := c.MemoryTotal - min(c.MemoryFree, c.MemoryTotal)
 		if used > heldWarn {
 			v.say(doctor.Warn, "gpu %d: someone holds %s of %s", c.Index, bytesText(used), bytesText(c.MemoryTotal))

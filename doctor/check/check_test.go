@@ -1,0 +1,224 @@
+package check
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-version"
+
+	"radish/doctor"
+	"radish/doctor/host"
+)
+
+var update = flag.Bool("update", false, "write the golden reports anew")
+
+const sentinel = "SENTINELSENTINEL"
+
+// expected is written by hand from each machine's description: the states that matter, by check. What is not named must
+// be ok or skipped. The golden reports hold the words.
+var expected = map[string]struct {
+	machine func() machine
+	states  string
+}{
+	"a40-runpod": {a40, "gpu.memory=warn gpu.count=fail gpu.mig=skipped gpu.driver_cuda=ok cg.oom_history=warn lim.shm=warn disk.target_fs=warn disk.free=warn disk.inodes=warn cg.memory=ok"},
+	"rtx4090":    {rtx4090, "gpu.forward_compat=fail gpu.power=warn gpu.clocks=warn gpu.temp=warn gpu.ecc=skipped port.bind=fail hf.env=warn"},
+	"h100":       {h100, "gpu.nvml=ok gpu.arch=ok gpu.ecc=ok model.files=skipped"},
+	"a100-mig":   {a100mig, "gpu.mig=fail gpu.ecc=fail gpu.driver_cuda=fail"},
+	"no-driver":  {noDriver, "gpu.device_nodes=skipped gpu.libs=skipped gpu.nvml=skipped gpu.ecc=skipped"},
+	"stub":       {stub, "gpu.libs=fail gpu.nvml=skipped gpu.arch=skipped"},
+	"no-runtime": {noRuntime, "gpu.device_nodes=fail gpu.nvml=skipped cg.oom_history=warn disk.target_fs=warn"},
+	"hanging":    {hanging, "gpu.nvml=fail gpu.memory=skipped"},
+}
+
+func TestMachines(t *testing.T) {
+	for name, c := range expected {
+		t.Run(name, func(t *testing.T) {
+			facts := c.machine().read(t)
+			r := doctor.Run(t.Context(), facts, All())
+			want := map[string]string{}
+			for pair := range strings.FieldsSeq(c.states) {
+				id, s, _ := strings.Cut(pair, "=")
+				want[id] = s
+			}
+			for _, f := range r.Findings {
+				w, told := want[f.ID]
+				if told && string(f.State) != w || !told && f.State != doctor.OK && f.State != doctor.Skipped && !excused(f) {
+					t.Errorf("%s is %s, want %q: %s", f.ID, f.State, w, f.Summary)
+				}
+			}
+			golden(t, name, facts.Root, r)
+		})
+	}
+}
+
+// excused is for the one check that reads the machine the test runs on: its processors.
+func excused(f doctor.Finding) bool { return f.ID == "cg.cpu" }
+
+func golden(t *testing.T, name, root string, r *doctor.Report) {
+	t.Helper()
+	var kept []doctor.Finding
+	for _, f := range r.Findings {
+		if !excused(f) {
+			kept = append(kept, f)
+		}
+	}
+	r.Findings, r.Counts, r.Verdict = kept, nil, ""
+	got := strings.TrimSuffix(r.Text(true), "\nverdict:  ()\n")
+	got = strings.ReplaceAll(got, root, "")
+	if strings.Contains(got, sentinel[:8]) {
+		t.Error("a secret is in the report")
+	}
+	file := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the report changed (go test -update writes it anew):\n%s", got)
+	}
+}
+
+// TestNothingIsKilled looks through every fix on every machine.
+func TestNothingIsKilled(t *testing.T) {
+	for name, c := range expected {
+		for _, f := range doctor.Run(t.Context(), c.machine().read(t), All()).Findings {
+			if f.Fix == nil {
+				continue
+			}
+			line := strings.Join(append(f.Fix.Argv, f.Fix.Text), " ")
+			if strings.Contains(line, "kill") || strings.Contains(line, "fuser") || f.Fix.Destructive {
+				t.Errorf("%s: %s offers %q", name, f.ID, line)
+			}
+		}
+	}
+}
+
+// TestTableIsWhole demands of every check what a reader of --list relies on.
+func TestTableIsWhole(t *testing.T) {
+	ids := map[string]bool{}
+	for _, c := range All() {
+		if c.ID == "" || c.Title == "" || c.Family == "" || c.Run == nil || ids[c.ID] {
+			t.Errorf("check %+v", c)
+		}
+		ids[c.ID] = true
+	}
+	for _, c := range All() {
+		for _, d := range c.DependsOn {
+			if !ids[d] {
+				t.Errorf("%s depends on %s, which is not there", c.ID, d)
+			}
+		}
+	}
+}
+
+// TestNothingKnown gives every check facts in which nothing could be read: no answer may be ok for want of a fact, and
+// none may crash. The checks named here judge what is known without reading.
+func TestNothingKnown(t *testing.T) {
+	why := "permission denied"
+	blind := host.Reading{Err: why}
+	f := &host.Facts{Time: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Clock: host.Clock{Err: why}, Memory: host.MemoryReading{Err: why},
+		Limits: host.Limits{OOMKills: blind, PidsMax: blind, PidsNow: blind, NoFile: blind, NoFileHard: blind, ShmErr: why},
+		Disks:  []host.Disk{{Use: "model cache", Err: why}}}
+	c := host.Card{GPU: host.GPU{Name: "x", Major: 9}, Unread: map[string]string{"card": why}}
+	f.NVIDIA.NVML = host.NVML{Driver: "what", Cards: []host.Card{c}}
+	known := map[string]bool{"cg.cpu": true, "hf.token": true, "hf.env": true, "gpu.nvml": true, "gpu.arch": true,
+		"gpu.forward_compat": true, "gpu.count": true}
+	for _, k := range All() {
+		k.DependsOn = nil
+		r := doctor.Run(t.Context(), f, []doctor.Check{k})
+		switch s := r.Findings[0].State; {
+		case s == doctor.Crashed:
+			t.Errorf("%s crashed: %s", k.ID, r.Findings[0].Summary)
+		case s == doctor.OK && !known[k.ID]:
+			t.Errorf("%s is ok although nothing could be read: %s", k.ID, r.Findings[0].Summary)
+		}
+	}
+}
+
+// TestDriverTable judges by NVIDIA's release notes: driver, newest toolkit it shipped with or after.
+func TestDriverTable(t *testing.T) {
+	for text, want := range map[string]string{"450.80.02": "", "535.183.01": "12.2", "550.54.14": "12.4", "550.54.13": "12.3",
+		"570.26": "12.8", "580.95.05": "13.0", "595.71.05": "13.2"} {
+		v, err := version.NewVersion(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := table().native(v); got != want {
+			t.Errorf("driver %s: CUDA %s, want %s", text, got, want)
+		}
+	}
+	for i, row := range table().Toolkits {
+		if i > 0 && !row.Driver.GreaterThan(table().Toolkits[i-1].Driver) {
+			t.Errorf("the table is out of order at CUDA %s", row.CUDA)
+		}
+	}
+	if _, err := time.Parse(time.DateOnly, table().Date); err != nil || table().own(table().WantedCUDA) == nil {
+		t.Errorf("table of %q: %v", table().Date, err)
+	}
+}
+
+func TestDriverVerdicts(t *testing.T) {
+	for text, want := range map[string]doctor.State{"470.57.02": doctor.Fail, "525.60.13": doctor.Warn, "550.54.13": doctor.Warn,
+		"550.54.14": doctor.OK, "580.65.06": doctor.OK, "": doctor.Unknown} {
+		m := &host.Facts{}
+		m.NVIDIA.NVML.Driver = text
+		if f := driverCUDA(t.Context(), m); f.State != want {
+			t.Errorf("driver %q is %s, want %s", text, f.State, want)
+		}
+	}
+}
+
+func TestModelFit(t *testing.T) {
+	m := &host.Facts{Model: &host.Model{Bytes: 10 * gib}} // needs 12 GiB, comfortable from 18 on
+	for free, want := range map[uint64]doctor.State{11 * gib: doctor.Fail, 13 * gib: doctor.Warn, 19 * gib: doctor.OK} {
+		m.Memory.HostAvailable = free
+		if f := modelFit(t.Context(), m); f.State != want {
+			t.Errorf("%d bytes free: %s", free, f.State)
+		}
+	}
+}
+
+func TestModelDirectory(t *testing.T) {
+	m := h100()
+	m.model = t.TempDir()
+	for _, step := range []struct {
+		name, text string
+		want       doctor.State
+	}{
+		{"config.json", `{"model_type":"llama"}`, doctor.Fail},
+		{"tokenizer.json", "{}", doctor.Fail},
+		{"model.safetensors", strings.Repeat("x", 4096), doctor.OK},
+		{"more.safetensors", "version https://git-lfs.github.com/spec/v1\n", doctor.Fail},
+	} {
+		if err := os.WriteFile(filepath.Join(m.model, step.name), []byte(step.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if f := modelFiles(t.Context(), m.read(t)); f.State != step.want {
+			t.Errorf("with %s: %s %s", step.name, f.State, f.Summary)
+		}
+	}
+}
+
+func TestClockInThePast(t *testing.T) {
+	m := h100()
+	m.clock = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	if f := clock(t.Context(), m.read(t)); f.State != doctor.Fail {
+		t.Errorf("1970 is %s", f.State)
+	}
+}
+
+func TestOpenTokenFile(t *testing.T) {
+	f := token(t.Context(), &host.Facts{Env: host.Env{Token: host.Token{Masked: "hf_...abcd", Source: "/t", File: true, Mode: 0o644}}})
+	if f.State != doctor.Warn || !f.Fix.Safe() || strings.Join(f.Fix.Argv[:2], " ") != "chmod 600" {
+		t.Errorf("finding %+v", f)
+	}
+}

@@ -1,0 +1,183 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"radish/doctor/host"
+)
+
+// machine is a fixture: the files of a root directory, the environment, and what only a kernel or driver can say. The
+// figures are those of the named cards' data sheets; no machine was copied.
+type machine struct {
+	files map[string]string
+	env   []string
+	nvml  host.NVML
+	disk  host.Space
+	shm   uint64
+	taken int
+	model string
+	clock time.Time
+}
+
+func (m machine) Now() time.Time {
+	if m.clock.IsZero() {
+		return time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+	}
+	return m.clock
+}
+func (machine) Synchronised() (bool, error)               { return true, nil }
+func (machine) HostMemory() (total, free uint64, e error) { return 512 * gib, 400 * gib, nil }
+func (m machine) NVML(context.Context) host.NVML          { return m.nvml }
+
+func (m machine) Space(path string) (host.Space, error) {
+	if path == "/dev/shm" {
+		return host.Space{Total: m.shm, Free: m.shm}, nil
+	}
+	return m.disk, nil
+}
+
+func (m machine) Bind(port int) error {
+	if port == m.taken || port == 8888 && m.files["proc/45/comm"] != "" {
+		return fmt.Errorf("listen: %w", syscall.EADDRINUSE)
+	}
+	return nil
+}
+
+// read lays the files out below a fresh root and reads them as the live machine would be read.
+func (m machine) read(t *testing.T) *host.Facts {
+	t.Helper()
+	root := t.TempDir()
+	for name, text := range m.files {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if to, link := strings.CutPrefix(text, "-> "); link {
+			if err := os.Symlink(to, file); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model})
+}
+
+// with lays more files over a machine's.
+func with(files ...map[string]string) map[string]string {
+	all := map[string]string{}
+	for _, m := range files {
+		for k, v := range m {
+			all[k] = v
+		}
+	}
+	return all
+}
+
+var nodes = map[string]string{"dev/nvidia0": "", "dev/nvidiactl": "", "dev/nvidia-uvm": "",
+	"proc/driver/nvidia/version":                 "NVRM version: NVIDIA UNIX x86_64 Kernel Module\n",
+	"usr/lib/x86_64-linux-gnu/libcuda.so.1":      "elf",
+	"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1": "elf"}
+
+// podV1 is a rented pod: cgroup version 1, overlay, a volume, no systemd, Jupyter on 8888.
+var podV1 = map[string]string{
+	"proc/1/comm":         "docker-init\n",
+	"proc/self/cgroup":    "5:memory:/docker/abc\n4:pids:/docker/abc\n3:cpu,cpuacct:/docker/abc\n",
+	"proc/self/limits":    "Max open files            1048576              1048576              files\n",
+	"proc/self/mountinfo": "1 0 0:1 / / rw - overlay overlay rw\n2 1 0:2 / /workspace rw - ext4 /dev/sdb rw\n",
+	"sys/fs/cgroup/memory/memory.limit_in_bytes": "53687091200\n",
+	"sys/fs/cgroup/memory/memory.usage_in_bytes": "50465865728\n",
+	"sys/fs/cgroup/memory/memory.stat":           "total_inactive_file 42949672960\n",
+	"sys/fs/cgroup/memory/memory.oom_control":    "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
+	"sys/fs/cgroup/cpu/cpu.cfs_quota_us":         "900000\n",
+	"sys/fs/cgroup/cpu/cpu.cfs_period_us":        "100000\n",
+	"sys/fs/cgroup/pids/pids.max":                "2048\n",
+	"sys/fs/cgroup/pids/pids.current":            "90\n",
+	"proc/net/tcp":                               "sl\n0: 00000000:22B8 00000000:0000 0A 0:0 0:0 0 0 0 501 1\n",
+	"proc/45/comm":                               "jupyter-lab\n",
+	"proc/45/cwd":                                "-> /workspace",
+	"workspace/notebook.ipynb":                   "{}",
+	"proc/45/fd/6":                               "-> socket:[501]",
+}
+
+// serverV2 is a machine with cgroup version 2 and systemd.
+var serverV2 = map[string]string{
+	"proc/1/comm":                    "systemd\n",
+	"proc/self/cgroup":               "0::/user.slice\n",
+	"proc/self/limits":               "Max open files            1024                 524288               files\n",
+	"proc/self/mountinfo":            "1 0 0:1 / / rw - ext4 /dev/nvme0n1p2 rw\n",
+	"sys/fs/cgroup/memory.events":    "oom_kill 0\n",
+	"sys/fs/cgroup/user.slice/dummy": "",
+}
+
+var roomy = host.Space{Total: 1000 * gib, Free: 600 * gib, Inodes: 1 << 26, InodesFree: 1 << 25}
+
+func theCard(name string, sm int, gibs uint64, watts uint32) host.Card {
+	return host.Card{GPU: host.GPU{Name: name, Major: sm / 10, Minor: sm % 10, MemoryTotal: gibs * gib, MemoryFree: gibs*gib - 400<<20},
+		Temperature: 38, SlowdownAt: 95, PowerLimit: watts * 1000, PowerDefault: watts * 1000, ClocksReasons: 1, Unread: map[string]string{}}
+}
+
+func driver(version string, cuda int, cards ...host.Card) host.NVML {
+	return host.NVML{Driver: version, CUDA: cuda, Cards: cards}
+}
+
+func a40() machine {
+	c := theCard("NVIDIA A40", 86, 45, 300)
+	c.MemoryFree = 23 * gib
+	c.Holders = []host.Holder{{PID: 3141592, Bytes: 21 * gib}}
+	c.Unread["mig"] = host.NotSupported
+	return machine{files: with(nodes, podV1), nvml: driver("550.54.15", 12040, c), disk: host.Space{Total: 50 * gib, Free: 4 * gib, Inodes: 1 << 20, InodesFree: 9000},
+		shm: 64 << 20, env: []string{"HOME=/root", "RUNPOD_POD_ID=p", "RUNPOD_GPU_COUNT=2", "RUNPOD_API_KEY=" + sentinel, "HF_TOKEN=hf_" + sentinel + "abcd"}}
+}
+
+func rtx4090() machine {
+	c := theCard("NVIDIA GeForce RTX 4090", 89, 24, 450)
+	c.PowerLimit, c.ClocksReasons, c.Temperature = 300000, 0x44, 91
+	c.Unread["ecc"], c.Unread["mig"] = "switched off", host.NotSupported
+	files := with(nodes, serverV2, map[string]string{"usr/local/cuda/compat/libcuda.so.1": "elf"})
+	return machine{files: files, nvml: driver("580.95.05", 13000, c), disk: roomy, shm: 8 * gib, taken: 30000,
+		env: []string{"HOME=/root", "LD_LIBRARY_PATH=/usr/local/cuda/compat", "HF_HUB_ENABLE_HF_TRANSFER=1"}}
+}
+
+func h100() machine {
+	return machine{files: with(nodes, serverV2), nvml: driver("580.95.05", 13000, theCard("NVIDIA H100 80GB HBM3", 90, 80, 700)),
+		disk: roomy, shm: 32 * gib, env: []string{"HOME=/root"}}
+}
+
+func a100mig() machine {
+	c := theCard("NVIDIA A100-SXM4-80GB", 80, 80, 400)
+	c.MIG, c.ECCVolatile = true, 2
+	return machine{files: with(nodes, serverV2), nvml: driver("470.57.02", 11040, c), disk: roomy, shm: 8 * gib, env: []string{"HOME=/root"}}
+}
+
+func noDriver() machine {
+	return machine{files: serverV2, nvml: host.NVML{Err: "nvmlInit: ERROR_LIBRARY_NOT_FOUND", Absent: true}, disk: roomy, shm: 8 * gib, env: []string{"HOME=/root"}}
+}
+
+func stub() machine {
+	m := h100()
+	m.files = with(m.files, map[string]string{"usr/local/cuda/lib64/stubs/libcuda.so.1": "stub"})
+	delete(m.files, "usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1")
+	m.env = append(m.env, "LD_LIBRARY_PATH=/usr/local/cuda/lib64/stubs", "NVIDIA_DRIVER_CAPABILITIES=compute")
+	m.nvml = noDriver().nvml
+	return m
+}
+
+func noRuntime() machine {
+	m := noDriver()
+	m.files = with(podV1, map[string]string{"proc/driver/nvidia/version": "NVRM version: 550.54.15\n"})
+	return m
+}
+
+func hanging() machine {
+	m := h100()
+	m.nvml = host.NVML{Err: "no answer within 2s"}
+	return m
+}
