@@ -16,6 +16,7 @@ const (
 	exitOK          = 0
 	exitError       = 1
 	exitUsage       = 2
+	exitNothing     = 3 // explain: no cause found
 	exitDoesNotFit  = 4
 	exitUnfit       = 5 // doctor: something failed
 	exitUnsure      = 6 // doctor: something warned or is unknown
@@ -40,6 +41,11 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// exitCodeOnly ends a command whose answer is complete, without a word on stderr.
+type exitCodeOnly int
+
+func (e exitCodeOnly) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
 // advised is an error with the next command for the user.
 type advised struct {
 	error
@@ -59,6 +65,10 @@ func advise(err error, format string, args ...any) error {
 func report(term *ui.Terminal, err error) int {
 	if err == nil {
 		return exitOK
+	}
+	var only exitCodeOnly
+	if errors.As(err, &only) {
+		return int(only)
 	}
 	term.Problem(err, adviceFor(err))
 	return exitCode(err)

@@ -25,6 +25,7 @@ var allowed = map[string][]string{
 	"cmd/internal/ui":   {},
 	"doctor":            {"doctor/host"},
 	"doctor/check":      {"doctor", "doctor/host"},
+	"doctor/explain":    {},
 	"doctor/host":       {},
 	"provision/builtin": {},
 	"server": {"server/api", "server/engine", "server/metrics", "server/model", "server/radix", "server/runner",
