@@ -180,6 +180,19 @@ func TestJUnit(t *testing.T) {
 	}
 }
 
+func TestChanges(t *testing.T) {
+	at := func(second int64, states ...State) *Report {
+		var checks []Check
+		for i, s := range states {
+			checks = append(checks, Check{ID: fmt.Sprintf("a.%d", i), Run: says(s)})
+		}
+		return Run(t.Context(), &host.Facts{Time: time.Unix(second, 0)}, checks)
+	}
+	if got := at(60, OK, Fail, Warn).Changes(at(0, OK, OK)); got != "1970-01-01T00:01:00Z a.1: ok -> fail: fail\n" {
+		t.Errorf("changes %q", got)
+	}
+}
+
 func TestSafe(t *testing.T) {
 	for _, c := range []struct {
 		fix  *Fix

@@ -113,6 +113,21 @@ func writeFinding(b *strings.Builder, f Finding) {
 	}
 }
 
+// Changes tells, one line each, the findings whose state differs from an earlier report's; empty if none does.
+func (r *Report) Changes(earlier *Report) string {
+	was := make(map[string]State, len(earlier.Findings))
+	for _, f := range earlier.Findings {
+		was[f.ID] = f.State
+	}
+	var b strings.Builder
+	for _, f := range r.Findings {
+		if before, known := was[f.ID]; known && before != f.State {
+			fmt.Fprintf(&b, "%s %s: %s -> %s: %s\n", r.Time, f.ID, before, f.State, f.Summary)
+		}
+	}
+	return b.String()
+}
+
 type suite struct {
 	XMLName  xml.Name   `xml:"testsuite"`
 	Name     string     `xml:"name,attr"`

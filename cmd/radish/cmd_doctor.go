@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +39,8 @@ type doctorFlags struct {
 	only, skip []string
 	model      string
 	port       int
+	fix, watch bool
+	every      time.Duration
 }
 
 func newDoctorCommand(term *ui.Terminal) *cobra.Command {
@@ -46,13 +50,15 @@ func newDoctorCommand(term *ui.Terminal) *cobra.Command {
 		Short: "say what is wrong with this machine before a server is started on it",
 		Long: `Judge this machine: GPU and driver, container limits, disks, ports, Hugging Face settings and, with
 --for, a model directory. Every answer is ok, warn, fail, unknown, skipped or crashed; unknown never counts as ok. It
-needs no network, ends within 3 seconds, changes nothing and ends no process: a taken port gets its owner named and a
+needs no network, ends within 3 seconds, changes nothing without --fix and never ends a process: a taken port gets its owner named and a
 free one proposed. Tokens are masked in every output.
 
   radish doctor                                  problems, and one line for each family that is well
   radish doctor --all                            everything, with evidence
   radish doctor --for /models/Llama-3.2-1B       does this model's directory look right, and does it fit
   radish doctor --only container,port.bind       some families or checks, and what they depend on
+  radish doctor --fix                            run the fixes that destroy nothing and need no root, each shown first
+  radish doctor --watch --skip ports             then one line for every check that changes, until interrupted
   radish doctor --output json | jq .verdict      schema ` + doctor.Schema + `
 ` + doctorExitStatus,
 		Args: noArgs,
@@ -65,16 +71,16 @@ free one proposed. Tokens are masked in every output.
 	f.StringSliceVar(&fl.only, "only", nil, "run these ids, families or patterns only")
 	f.StringSliceVar(&fl.skip, "skip", nil, "leave these ids, families or patterns out")
 	f.StringVar(&fl.model, "for", "", "a model directory to judge as well")
+	f.BoolVar(&fl.fix, "fix", false, "show and run the safe fixes, then judge again")
+	f.BoolVar(&fl.watch, "watch", false, "go on and tell what changes (text only)")
+	f.DurationVar(&fl.every, "interval", 5*time.Second, "time between two looks of --watch, at least 1s")
 	f.IntVar(&fl.port, "port", host.DefaultPort, "the port a server would take")
 	return c
 }
 
 func runDoctor(c *cobra.Command, term *ui.Terminal, fl doctorFlags) error {
-	if fl.output != "text" && fl.output != "json" && fl.output != "junit" {
-		return &usageError{cmd: c, err: fmt.Errorf("output %q is not text, json or junit", fl.output)}
-	}
-	if fl.port < 1 || fl.port > 65535 {
-		return &usageError{cmd: c, err: fmt.Errorf("port %d is not between 1 and 65535", fl.port)}
+	if err := fl.check(); err != nil {
+		return &usageError{cmd: c, err: err}
 	}
 	checks, err := doctor.Select(check.All(), fl.only, fl.skip)
 	if err != nil {
@@ -84,13 +90,70 @@ func runDoctor(c *cobra.Command, term *ui.Terminal, fl doctorFlags) error {
 		return listChecks(term, checks)
 	}
 	report, err := diagnose(c.Context(), checks, fl)
+	if err == nil && fl.fix && applyFixes(c.Context(), term, report) {
+		report, err = diagnose(c.Context(), checks, fl)
+	}
 	if err != nil {
 		return err
 	}
 	if err := writeReport(term, report, fl); err != nil {
 		return err
 	}
+	if fl.watch {
+		return watch(c.Context(), term, checks, fl, report)
+	}
 	return verdictError(report)
+}
+
+func (fl doctorFlags) check() error {
+	switch {
+	case fl.output != "text" && fl.output != "json" && fl.output != "junit":
+		return fmt.Errorf("output %q is not text, json or junit", fl.output)
+	case fl.port < 1 || fl.port > 65535:
+		return fmt.Errorf("port %d is not between 1 and 65535", fl.port)
+	case fl.watch && fl.output != "text":
+		return fmt.Errorf("watch tells text only, not %s", fl.output)
+	case fl.every < time.Second:
+		return fmt.Errorf("interval %s is shorter than 1s", fl.every)
+	}
+	return nil
+}
+
+// applyFixes runs every safe fix after showing it and says whether it ran one. A fix that does not work is told; the
+// report that follows judges what it left.
+func applyFixes(ctx context.Context, term *ui.Terminal, r *doctor.Report) (ran bool) {
+	for _, f := range r.Findings {
+		if !f.Fix.Safe() {
+			continue
+		}
+		ran = true
+		term.Say("%s: %s: %s", f.ID, f.Fix.Text, strings.Join(f.Fix.Argv, " "))
+		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
+		if err := exec.CommandContext(limited, f.Fix.Argv[0], f.Fix.Argv[1:]...).Run(); err != nil {
+			term.Problem(fmt.Errorf("fix %s: %w", f.ID, err), "")
+		}
+		cancel()
+	}
+	return ran
+}
+
+// watch tells changes until the context ends.
+func watch(ctx context.Context, term *ui.Terminal, checks []doctor.Check, fl doctorFlags, last *doctor.Report) error {
+	turn := time.NewTicker(fl.every)
+	defer turn.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-turn.C:
+		}
+		r, err := diagnose(ctx, checks, fl)
+		if err != nil {
+			return err
+		}
+		term.Answer("%s", r.Changes(last))
+		last = r
+	}
 }
 
 func listChecks(term *ui.Terminal, checks []doctor.Check) error {

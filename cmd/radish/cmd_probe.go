@@ -28,5 +28,5 @@ func probe() (host.System, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
-	return host.Child{Argv: []string{self, "__probe"}}, nil
+	return host.Child{Path: self, Argv: []string{"radish", "__probe"}}, nil
 }

@@ -1,12 +1,23 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"radish/cmd/internal/ui"
+	"radish/doctor"
+	"radish/doctor/check"
 )
 
 // exits runs a command and demands its exit code; "any" demands none but its end.
@@ -32,4 +43,40 @@ func listen(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 	ts.Setenv("TAKEN", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+}
+
+// TestWatch opens a token file to others while it is watched, and interrupts when that has been told.
+func TestWatch(t *testing.T) {
+	t.Setenv("HF_HOME", t.TempDir())
+	t.Setenv("HF_TOKEN", "")
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &told{want: "hf.token: ok -> warn", then: cancel}
+	file := filepath.Join(os.Getenv("HF_HOME"), "token")
+	checks, err := doctor.Select(check.All(), []string{"hf.token"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := &doctor.Report{Findings: []doctor.Finding{{ID: "hf.token", State: doctor.OK}}}
+	if err := os.WriteFile(file, []byte("hf_abcdefghabcdefghabcdefgh"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err = watch(ctx, &ui.Terminal{Out: out}, checks, doctorFlags{every: time.Millisecond, port: 1}, before)
+	if exitCode(err) != exitInterrupted || !strings.Contains(out.String(), out.want) || strings.Count(out.String(), "\n") != 1 {
+		t.Errorf("%v after %q", err, out.String())
+	}
+}
+
+// told is a writer that calls then once it has been told something.
+type told struct {
+	bytes.Buffer
+	want string
+	then func()
+}
+
+func (w *told) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if strings.Contains(w.String(), w.want) {
+		w.then()
+	}
+	return n, err
 }

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -220,5 +221,45 @@ func TestOpenTokenFile(t *testing.T) {
 	f := token(t.Context(), &host.Facts{Env: host.Env{Token: host.Token{Masked: "hf_...abcd", Source: "/t", File: true, Mode: 0o644}}})
 	if f.State != doctor.Warn || !f.Fix.Safe() || strings.Join(f.Fix.Argv[:2], " ") != "chmod 600" {
 		t.Errorf("finding %+v", f)
+	}
+}
+
+// TestThresholds stands on each side of the numbers that the rules name.
+func TestThresholds(t *testing.T) {
+	left := func(n uint64) *host.Facts {
+		return &host.Facts{Memory: host.MemoryReading{Memory: host.Memory{HostAvailable: n}}}
+	}
+	used := func(n uint64) *host.Facts {
+		return &host.Facts{Limits: host.Limits{PidsMax: host.Reading{Value: 100}, PidsNow: host.Reading{Value: n}}}
+	}
+	disk := func(free uint64) *host.Facts {
+		return &host.Facts{Disks: []host.Disk{{Space: host.Space{Total: 100 * gib, Free: free}}}}
+	}
+	files := func(n uint64) *host.Facts {
+		return &host.Facts{Limits: host.Limits{NoFileHard: host.Reading{Value: n}}}
+	}
+	for _, c := range []struct {
+		name  string
+		run   func(context.Context, facts) finding
+		facts *host.Facts
+		want  doctor.State
+	}{
+		{"memory", memory, left(1*gib - 1), doctor.Fail},
+		{"memory", memory, left(1 * gib), doctor.Warn},
+		{"memory", memory, left(4 * gib), doctor.OK},
+		{"pids", pids, used(80), doctor.OK},
+		{"pids", pids, used(81), doctor.Warn},
+		{"pids", pids, used(96), doctor.Fail},
+		{"disk", diskFree, disk(499 << 20), doctor.Fail},
+		{"disk", diskFree, disk(500 << 20), doctor.Warn},
+		{"disk", diskFree, disk(10 * gib), doctor.OK},
+		{"disk kind", filesystems, disk(1), doctor.Unknown},
+		{"inodes", inodes, disk(1), doctor.Skipped},
+		{"files", noFile, files(4095), doctor.Warn},
+		{"files", noFile, files(4096), doctor.OK},
+	} {
+		if f := c.run(t.Context(), c.facts); f.State != c.want {
+			t.Errorf("%s is %s, want %s: %s", c.name, f.State, c.want, f.Summary)
+		}
 	}
 }

@@ -12,9 +12,11 @@ import (
 )
 
 // Child is the live machine, with the driver's library asked by a child process: a driver in trouble can hang for ever
-// or, with a symbol missing, end the process that asks. Argv must print what Live.NVML answers as JSON.
+// or, with a symbol missing, end the process that asks. The program at Path, called as Argv says (its own name first),
+// must print what Live.NVML answers as JSON.
 type Child struct {
 	Live
+	Path  string
 	Argv  []string
 	Limit time.Duration // 0 means a little less than Read waits
 }
@@ -24,7 +26,7 @@ const maxAnswer = 4 << 20
 
 // NVML runs the child and waits for its answer, at most Limit. A child that cannot be killed is left behind.
 func (c Child) NVML(ctx context.Context) NVML {
-	if len(c.Argv) == 0 {
+	if c.Path == "" || len(c.Argv) == 0 {
 		return NVML{Err: "no command to ask the driver with"}
 	}
 	limit := c.Limit
@@ -33,7 +35,8 @@ func (c Child) NVML(ctx context.Context) NVML {
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
+	cmd := exec.CommandContext(ctx, c.Path)
+	cmd.Args = c.Argv
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &bounded{&out}, &bounded{&problem}
 	cmd.WaitDelay = 50 * time.Millisecond

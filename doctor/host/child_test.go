@@ -9,7 +9,7 @@ import (
 )
 
 func shell(script string) Child {
-	return Child{Argv: []string{"/bin/sh", "-c", script}, Limit: 10 * time.Second}
+	return Child{Path: "/bin/sh", Argv: []string{"sh", "-c", script}, Limit: 10 * time.Second}
 }
 
 func TestChildAnswers(t *testing.T) {

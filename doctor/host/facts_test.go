@@ -110,6 +110,9 @@ func TestTokenOrder(t *testing.T) {
 	if e = readEnv(root, []string{"HOME=/h"}); e.Token.Masked != "hf_...bbbb" || e.Token.Mode != 0o644 {
 		t.Errorf("token %+v", e.Token)
 	}
+	if e = readEnv(root, []string{"HF_TOKEN=hunter2"}); e.Token.Masked != "(set)" {
+		t.Errorf("a short token shows: %+v", e.Token)
+	}
 	if e = readEnv(root, nil); e.Token.Masked != "" {
 		t.Errorf("a token from nowhere: %+v", e.Token)
 	}
@@ -146,16 +149,18 @@ func TestDisks(t *testing.T) {
 
 func TestLimitsV1(t *testing.T) {
 	l := readLimits(Options{System: fake{}, Root: fixture(t, map[string]string{
-		"proc/self/cgroup":                           "4:memory:/docker/x\n3:pids:/docker/x\n2:cpu,cpuacct:/docker/x\n0::/\n",
-		"proc/self/limits":                           "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n",
-		"sys/fs/cgroup/memory/memory.oom_control":    "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-		"sys/fs/cgroup/cpu/cpu.cfs_quota_us":         "850000\n",
-		"sys/fs/cgroup/cpu/cpu.cfs_period_us":        "100000\n",
-		"sys/fs/cgroup/pids/pids.max":                "1000\n",
-		"sys/fs/cgroup/pids/pids.current":            "970\n",
-		"sys/fs/cgroup/unified/memory.events":        "oom_kill 9\n",
-		"sys/fs/cgroup/memory/other/memory.failcnt":  "1\n",
-		"sys/fs/cgroup/pids/other/container/nothing": "",
+		"proc/self/cgroup":                             "4:memory:/docker/x\n3:pids:/docker/x\n2:cpu,cpuacct:/docker/x\n0::/\n",
+		"proc/self/limits":                             "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024                 4096                 files\n",
+		"sys/fs/cgroup/memory/memory.oom_control":      "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
+		"sys/fs/cgroup/cpu/cpu.cfs_quota_us":           "850000\n",
+		"sys/fs/cgroup/cpu/cpu.cfs_period_us":          "100000\n",
+		"sys/fs/cgroup/cpu/docker/x/cpu.cfs_quota_us":  "900000\n",
+		"sys/fs/cgroup/cpu/docker/x/cpu.cfs_period_us": "100000\n",
+		"sys/fs/cgroup/pids/pids.max":                  "1000\n",
+		"sys/fs/cgroup/pids/pids.current":              "970\n",
+		"sys/fs/cgroup/unified/memory.events":          "oom_kill 9\n",
+		"sys/fs/cgroup/memory/other/memory.failcnt":    "1\n",
+		"sys/fs/cgroup/pids/other/container/nothing":   "",
 	})})
 	if l.OOMKills.Value != 3 || l.OOMKills.Err != "" || l.CPUs != 8.5 || l.PidsMax.Value != 1000 || l.PidsNow.Value != 970 {
 		t.Errorf("limits %+v", l)
