@@ -47,7 +47,7 @@ func TestMachines(t *testing.T) {
 			}
 			for _, f := range r.Findings {
 				w, told := want[f.ID]
-				if told && string(f.State) != w || !told && f.State != doctor.OK && f.State != doctor.Skipped && !excused(f) {
+				if told && string(f.State) != w || !told && f.State != doctor.OK && f.State != doctor.Skipped {
 					t.Errorf("%s is %s, want %q: %s", f.ID, f.State, w, f.Summary)
 				}
 			}
@@ -56,18 +56,9 @@ func TestMachines(t *testing.T) {
 	}
 }
 
-// excused is for the one check that reads the machine the test runs on: its processors.
-func excused(f doctor.Finding) bool { return f.ID == "cg.cpu" }
-
 func golden(t *testing.T, name, root string, r *doctor.Report) {
 	t.Helper()
-	var kept []doctor.Finding
-	for _, f := range r.Findings {
-		if !excused(f) {
-			kept = append(kept, f)
-		}
-	}
-	r.Findings, r.Counts, r.Verdict = kept, nil, ""
+	r.Counts, r.Verdict = nil, ""
 	got := strings.TrimSuffix(r.Text(true), "\nverdict:  ()\n")
 	got = strings.ReplaceAll(got, root, "")
 	if strings.Contains(got, sentinel[:8]) {
@@ -131,7 +122,7 @@ func TestNothingKnown(t *testing.T) {
 		Disks:  []host.Disk{{Use: "model cache", Err: why}}}
 	c := host.Card{GPU: host.GPU{Name: "x", Major: 9}, Unread: map[string]string{"card": why}}
 	f.NVIDIA.NVML = host.NVML{Driver: "what", Cards: []host.Card{c}}
-	known := map[string]bool{"cg.cpu": true, "hf.token": true, "hf.env": true, "gpu.nvml": true, "gpu.arch": true,
+	known := map[string]bool{"hf.token": true, "hf.env": true, "gpu.nvml": true, "gpu.arch": true,
 		"gpu.forward_compat": true, "gpu.count": true}
 	for _, k := range All() {
 		k.DependsOn = nil
@@ -238,6 +229,9 @@ func TestThresholds(t *testing.T) {
 	files := func(n uint64) *host.Facts {
 		return &host.Facts{Limits: host.Limits{NoFileHard: host.Reading{Value: n}}}
 	}
+	procs := func(n int, quota float64) *host.Facts {
+		return &host.Facts{Limits: host.Limits{Processors: n, CPUs: quota}}
+	}
 	for _, c := range []struct {
 		name  string
 		run   func(context.Context, facts) finding
@@ -255,6 +249,9 @@ func TestThresholds(t *testing.T) {
 		{"disk", diskFree, disk(10 * gib), doctor.OK},
 		{"disk kind", filesystems, disk(1), doctor.Unknown},
 		{"inodes", inodes, disk(1), doctor.Skipped},
+		{"processors", cpus, procs(3, 0), doctor.Warn},
+		{"processors", cpus, procs(4, 0), doctor.OK},
+		{"processors", cpus, procs(64, 3.5), doctor.Warn},
 		{"files", noFile, files(4095), doctor.Warn},
 		{"files", noFile, files(4096), doctor.OK},
 	} {

@@ -58,15 +58,18 @@ func oomHistory(_ context.Context, m facts) finding {
 
 func cpus(_ context.Context, m facts) finding {
 	const rule = "at least 4 processors by quota and affinity"
-	have := float64(host.CPUs())
+	have := float64(m.Limits.Processors)
 	if m.Limits.CPUs > 0 {
 		have = min(have, m.Limits.CPUs)
+	}
+	if have == 0 {
+		return is(doctor.Unknown, rule, "the processors could not be counted")
 	}
 	f := is(doctor.OK, rule, "%.1f processors", have)
 	if have < cpusWarn {
 		f = is(doctor.Warn, rule, "only %.1f processors: loading and tokenizing will be slow", have)
 	}
-	f = seen(f, "runtime.GOMAXPROCS", "%d", host.CPUs())
+	f = seen(f, "runtime.GOMAXPROCS", "%d", m.Limits.Processors)
 	if m.Limits.CPUs > 0 {
 		return seen(f, m.Limits.CPUSource, "%.2f", m.Limits.CPUs)
 	}

@@ -19,6 +19,7 @@ type Reading struct {
 // Limits is what the container and the kernel allow this process.
 type Limits struct {
 	OOMKills           Reading // processes the kernel already killed in this container
+	Processors         int     // by affinity and quota, as Go's scheduler counts them
 	CPUs               float64 // quota in processors; 0: none
 	CPUSource          string
 	PidsMax, PidsNow   Reading
@@ -28,7 +29,7 @@ type Limits struct {
 }
 
 func readLimits(o Options) Limits {
-	var l Limits
+	l := Limits{Processors: CPUs()}
 	l.OOMKills = readOOM(o.Root)
 	l.CPUs, l.CPUSource = readQuota(o.Root)
 	l.PidsMax, l.PidsNow = readPids(o.Root)
