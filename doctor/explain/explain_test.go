@@ -133,13 +133,50 @@ func TestMask(t *testing.T) {
 	}
 }
 
-// TestSecretsCutByWindows slides a token over the border of two windows, next to a message.
+// TestSecretsCutByWindows slides a token over the borders of windows, before and after a message. What is invisible
+// does not count towards the width of what is shown, so it brings a far token near.
 func TestSecretsCutByWindows(t *testing.T) {
-	for at := window - 700; at < window+40; at += 3 {
-		log := strings.Repeat("x", at) + " hf_SECRETSECRETSECRETSECRETSECRETSE Too many open files " + strings.Repeat("y ", window)
-		if text := explainString(t, log, Facts{}).Text(); strings.Contains(text, "SECRET") {
-			t.Fatalf("at %d: %s", at, text)
+	const token, said = " hf_SECRETSECRETSECRETSECRETSECRETSE", " Too many open files"
+	hidden := strings.Repeat("\x01", 480)
+	for at := window - 600; at < window+10; at++ {
+		if at == window-490 {
+			at = window - 70 // between these nothing meets a border
 		}
+		for _, log := range []string{
+			strings.Repeat("x", at) + token + said + strings.Repeat(" y", window),
+			strings.Repeat("x", at) + said + token + strings.Repeat(" y", window),
+			strings.Repeat("x", at) + token + hidden + said,
+		} {
+			if text := explainString(t, log, Facts{}).Text(); strings.Contains(text, "SECRET") || strings.Contains(text, "hf_S") || !strings.Contains(text, said) {
+				t.Fatalf("at %d: %s", at, text)
+			}
+		}
+	}
+}
+
+// TestSieve is the example of Aho and Corasick's paper: words within words.
+func TestSieve(t *testing.T) {
+	s := newSieve([][]string{{"he"}, {"she"}, {"his"}, {"hers"}, {"e"}})
+	found := newCandidates(s.ids)
+	s.scan("uSHErs", &found)
+	if got := fmt.Sprint(found.seen); got != "[true true false true true]" {
+		t.Errorf("found %s", got)
+	}
+	found.reset()
+	if s.scan("xxx", &found); len(found.list) != 0 {
+		t.Errorf("found %v", found.list)
+	}
+}
+
+// TestRadishOwnLog: radish's lines mark the phases too.
+func TestRadishOwnLog(t *testing.T) {
+	rep := explainString(t, "plan: weights 10 MiB + KV 2 MiB\nready: http://127.0.0.1:30000 (model m, cpu)\n", Facts{})
+	if rep.Phase != Serve || rep.Cause != nil {
+		t.Errorf("%+v", rep)
+	}
+	rep = explainString(t, "Too many open files\nplan: weights 10 MiB\n", Facts{})
+	if rep.Phase != Load || !rep.Cause.Survived {
+		t.Errorf("%+v", rep)
 	}
 }
 

@@ -53,22 +53,23 @@ func clean(s string) string {
 }
 
 // evidence is the part of a line that a report shows: all of it if it is short, else what surrounds the match. The
-// mask goes on before anything is cut, because half a token is a token that no pattern recognises.
+// mask goes on before anything is cut, because half a token is a token that no pattern recognises; for the same reason
+// the broken words at the borders of a window go, unless they belong to the match.
 func evidence(v view, match string) string {
 	text := v.text
-	if v.more {
-		_, text, _ = strings.Cut(text, " ")
-	}
+	at := max(0, strings.Index(text, match))
 	if v.cut {
-		text = text[:max(0, strings.LastIndexByte(text, ' '))]
+		text = text[:max(at+len(match), strings.LastIndexByte(text, ' '))]
 	}
+	if v.more {
+		from := min(at, strings.IndexByte(text, ' ')+1)
+		text, at = text[from:], at-from
+	}
+	near := len(strings.TrimLeft(clean(text[:at]), " "))
 	text = strings.TrimSpace(clean(text))
 	if len(text) <= widest {
 		return text
 	}
-	match = strings.TrimSpace(clean(match))
-	at := max(0, strings.Index(text, match))
-	from := max(0, at-widest/4)
-	to := min(len(text), from+widest)
-	return strings.ToValidUTF8(text[from:to], "") + " ..."
+	from := min(max(0, near-widest/4), len(text)-widest)
+	return strings.ToValidUTF8(text[from:from+widest], "") + " ..."
 }

@@ -19,11 +19,12 @@ var markers = []marker{
 	mark(`^Collecting \S|Installing collected packages|^Resolved \d+ packages`, Install),
 	mark(`Fetching \d+ files`, Download),
 	newRun(`server_args=ServerArgs\(|vLLM API server version`, Start),
-	mark(`Load weight begin|Init torch distributed begin|Starting to load model|Loading safetensors checkpoint shards|^plan: weights`, Load),
+	mark(`Load weight begin|Init torch distributed begin|Starting to load model|Loading safetensors checkpoint shards`, Load),
+	newRun(`plan: weights `, Load),
 	mark(`Capture cuda graph begin|Capturing CUDA graph|Capturing batches \(|Graph capturing`, Capture),
 	mark(`(Prefill|Decode) batch`, Serve),
-	newRun(`The server is fired up and ready to roll|Application startup complete|^ready: http://`, Serve),
-	mark(`Shutting down|Finished server process|Gracefully exiting|^drain: `, Stop),
+	newRun(`The server is fired up and ready to roll|Application startup complete|ready: http://`, Serve),
+	mark(`Shutting down|Finished server process|Gracefully exiting|drain ended early`, Stop),
 }
 
 // mark moves the scan into another phase. The phase of the lines after a marker is the marker's own until the next.
