@@ -12,7 +12,7 @@ const widest = 400 // bytes of a line that a report shows
 var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`\b(hf_|sk-|rk-|gh[pousr]_|github_pat_|nvapi-|xox[abp]-|AKIA)[A-Za-z0-9_\-]{6,}`),
 	regexp.MustCompile(`((?i:bearer|basic)\s+)[A-Za-z0-9._~+/=\-]{6,}`),
-	regexp.MustCompile(`((?i:[\w\-]*(?:api[_-]?key|password|passwd|secret|access[_-]?key|(?:auth|access|api|hf|hub|bearer|jupyter)[_-]?token)["']?\s*[=:]\s*))(?:'[^']*'?|"[^"]*"?|[^\s"'&,;)}\]]+)`),
+	regexp.MustCompile(`((?i:(?:api[_-]?key|password|passwd|secret|access[_-]?key|(?:auth|access|api|hf|hub|bearer|jupyter)[_-]?token)["']?\s*[=:]\s*))(?:'[^']*'?|"[^"]*"?|[^\s"'&,;)}\]]+)`),
 	regexp.MustCompile(`((?i:--(?:api-key|admin-api-key|hf-token|token|password)\s+))[^\s"']+`),
 	regexp.MustCompile(`((?i:[?&](?:token|key|sig|signature|x-amz-[a-z\-]+|policy|key-pair-id)=))[^\s"'&]+`),
 	regexp.MustCompile(`\b([A-Z][A-Z0-9_]*(?:TOKEN|KEY|SECRET)=)[^\s"'&,;]+`),
