@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"server": {"server/api", "server/engine", "server/metrics", "server/model", "server/radix", "server/runner",
 		"server/sched", "server/seq", "server/token", "server/token/jinja", "server/weights", "kernels", "kernels/cpu"},
 	"server/api":         {"server/engine", "server/metrics", "server/seq", "server/token", "server/token/jinja"},
+	"server/bench":       {},
 	"server/engine":      {"server/kvpool", "server/radix", "server/sched", "server/seq"},
 	"server/kvpool":      {"server/seq"},
 	"server/metrics":     {"server/engine", "server/seq"},
