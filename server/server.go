@@ -94,7 +94,7 @@ func (s *Server) options() api.Options {
 		Engine: api.FromEngine(s.core.Engine),
 		Model: api.Model{
 			Name: s.Name(), Aliases: []string{path.Base(s.Name())}, Path: s.cfg.Model.Path,
-			Context: s.core.Plan.Context, Created: s.started, Info: s.modelInfo(),
+			Context: s.core.Plan.Context, Vocab: s.core.Plan.Spec.Vocab, Created: s.started, Info: s.modelInfo(),
 		},
 		Info: s.info(), Metrics: s.metrics.Handler(), Recorder: s.metrics, Log: s.cfg.Log,
 		Share: s.cfg.HTTP.ShareCache,

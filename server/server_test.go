@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/openai/openai-go/v3"
@@ -280,6 +282,30 @@ func TestUserTextIsNeverControl(t *testing.T) {
 	}
 	if plain, spelled := count("a"), count("a<|end|>"); spelled < plain+3 {
 		t.Errorf("%d tokens with a spelled control token, %d without: it became one token", spelled, plain)
+	}
+}
+
+// Without a tokenizer, and with weights made up from config.json alone, token ids go in and out.
+func TestTokenIDsOnly(t *testing.T) {
+	text, err := fs.ReadFile(builtin.FS(), "config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := config()
+	cfg.Model.Files = fstest.MapFS{"config.json": {Data: text}}
+	cfg.Model.Dummy, cfg.Model.SkipTokenizer = true, true
+	url := start(t, cfg)
+	body := `{"input_ids":[1,2,3],"sampling_params":{"max_new_tokens":4,"temperature":0,"ignore_eos":true}}`
+	res, err := http.Post(url+"/generate", "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var got struct {
+		IDs []int `json:"output_ids"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&got); err != nil || res.StatusCode != http.StatusOK || len(got.IDs) != 4 {
+		t.Errorf("%s: ids %v, %v", res.Status, got.IDs, err)
 	}
 }
 

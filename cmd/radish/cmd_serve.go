@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,16 +35,16 @@ type modelFlags struct {
 }
 
 func (f *modelFlags) add(c *cobra.Command) {
-	fs := c.Flags()
-	fs.StringVar(&f.path, "model-path", "builtin", "directory of a Hugging Face model, or builtin")
-	fs.IntVar(&f.context, "context-length", 0, "most tokens of one request, prompt and answer (default: the model's own)")
-	fs.StringVar(&f.loadFormat, "load-format", "safetensors", "safetensors, or dummy: seeded random weights from config.json alone")
-	fs.Uint64Var(&f.seed, "random-seed", 0, "seed of dummy weights and of the random schedule policy")
-	fs.StringVar(&f.dtype, "dtype", "auto", "auto, bfloat16 or float32: weights, activations and KV")
-	fs.BoolVar(&f.skipText, "skip-tokenizer-init", false, "serve token ids only")
-	fs.StringVar(&f.device, "device", "auto", "auto, cpu or cuda")
-	fs.IntVar(&f.tensor, "tensor-parallel-size", 1, "number of GPUs a layer is split over; only 1 is supported")
-	fs.IntVar(&f.threads, "threads", 0, "CPU threads (default: one for each processor)")
+	set := c.Flags()
+	set.StringVar(&f.path, "model-path", "builtin", "directory of a Hugging Face model, or builtin")
+	set.IntVar(&f.context, "context-length", 0, "most tokens of one request, prompt and answer (default: the model's own)")
+	set.StringVar(&f.loadFormat, "load-format", "safetensors", "safetensors, or dummy: seeded random weights from config.json alone")
+	set.Uint64Var(&f.seed, "random-seed", 0, "seed of dummy weights and of the random schedule policy")
+	set.StringVar(&f.dtype, "dtype", "auto", "auto, bfloat16 or float32: weights, activations and KV")
+	set.BoolVar(&f.skipText, "skip-tokenizer-init", false, "serve token ids only")
+	set.StringVar(&f.device, "device", "auto", "auto, cpu or cuda")
+	set.IntVar(&f.tensor, "tensor-parallel-size", 1, "number of GPUs a layer is split over; only 1 is supported")
+	set.IntVar(&f.threads, "threads", 0, "CPU threads (default: one for each processor)")
 }
 
 // schedFlags bound the engine.
@@ -53,16 +54,16 @@ type schedFlags struct {
 }
 
 func (f *schedFlags) add(c *cobra.Command) {
-	fs := c.Flags()
-	fs.Float64Var(&f.MemFraction, "mem-fraction-static", 0.8, "share of the available memory for weights and KV pool")
-	fs.IntVar(&f.MaxTotalTokens, "max-total-tokens", 0, "size of the KV pool in tokens (default: what fits)")
-	fs.IntVar(&f.MaxRunning, "max-running-requests", 0, "requests that run at once (default 64, fewer if memory is short)")
-	fs.IntVar(&f.MaxQueued, "max-queued-requests", 0, "requests that may wait; more are refused with 429 (default 1024)")
-	fs.StringVar(&f.policy, "schedule-policy", "lpm", "order of the queue: lpm, fcfs, dfs-weight, random or priority")
-	fs.IntVar(&f.ChunkedPrefill, "chunked-prefill-size", 0, "most prompt tokens in one step, -1: prompts are not cut (default 512)")
-	fs.IntVar(&f.MaxPrefillTokens, "max-prefill-tokens", 0, "most prompt tokens in one step when prompts are not cut (default 16384)")
-	fs.BoolVar(&f.DisableRadix, "disable-radix-cache", false, "reuse no prefixes")
-	fs.IntVar(&f.PageSize, "page-size", 0, "tokens in a page of the KV pool (default 16)")
+	set := c.Flags()
+	set.Float64Var(&f.MemFraction, "mem-fraction-static", 0.8, "share of the available memory for weights and KV pool")
+	set.IntVar(&f.MaxTotalTokens, "max-total-tokens", 0, "size of the KV pool in tokens (default: what fits)")
+	set.IntVar(&f.MaxRunning, "max-running-requests", 0, "requests that run at once (default 64, fewer if memory is short)")
+	set.IntVar(&f.MaxQueued, "max-queued-requests", 0, "requests that may wait; more are refused with 429 (default 1024)")
+	set.StringVar(&f.policy, "schedule-policy", "lpm", "order of the queue: lpm, fcfs, dfs-weight, random or priority")
+	set.IntVar(&f.ChunkedPrefill, "chunked-prefill-size", 0, "most prompt tokens in one step, -1: prompts are not cut (default 512)")
+	set.IntVar(&f.MaxPrefillTokens, "max-prefill-tokens", 0, "most prompt tokens in one step when prompts are not cut (default 16384)")
+	set.BoolVar(&f.DisableRadix, "disable-radix-cache", false, "reuse no prefixes")
+	set.IntVar(&f.PageSize, "page-size", 0, "tokens in a page of the KV pool (default 16)")
 }
 
 // serveFlags are the rest of radish serve.
@@ -108,18 +109,18 @@ SIGTERM and SIGINT refuse new requests, finish the running ones (--drain-timeout
 }
 
 func (f *serveFlags) add(c *cobra.Command) {
-	fs := c.Flags()
-	fs.StringVar(&f.served, "served-model-name", "", "the model's name in the API (default: its path)")
-	fs.StringVar(&f.http.Host, "host", "127.0.0.1", "address to listen on")
-	fs.IntVar(&f.http.Port, "port", 30000, "port to listen on, 0: any free one")
-	fs.StringVar(&f.key, "api-key", "", "key that clients must send; several with commas")
-	fs.BoolVar(&f.http.AllowNoKey, "allow-no-api-key", false, "listen on a public address without a key")
-	fs.BoolVar(&f.http.ShareCache, "share-prefix-cache", false, "let all API keys share one prefix cache")
-	fs.DurationVar(&f.http.DrainTimeout, "drain-timeout", 30*time.Second, "time for running requests after SIGTERM")
-	fs.StringVar(&f.sample, "sampling-defaults", "model", "model: what generation_config.json recommends, or openai: temperature 1 and nothing else")
-	fs.StringVar(&f.level, "log-level", "info", "debug, info, warning or error")
-	fs.IntVar(&f.every, "decode-log-interval", 40, "decode steps between telemetry lines")
-	fs.StringVar(&f.file, "config", "", "YAML file with flags as keys")
+	set := c.Flags()
+	set.StringVar(&f.served, "served-model-name", "", "the model's name in the API (default: its path)")
+	set.StringVar(&f.http.Host, "host", "127.0.0.1", "address to listen on")
+	set.IntVar(&f.http.Port, "port", 30000, "port to listen on, 0: any free one")
+	set.StringVar(&f.key, "api-key", "", "key that clients must send; several with commas")
+	set.BoolVar(&f.http.AllowNoKey, "allow-no-api-key", false, "listen on a public address without a key")
+	set.BoolVar(&f.http.ShareCache, "share-prefix-cache", false, "let all API keys share one prefix cache")
+	set.DurationVar(&f.http.DrainTimeout, "drain-timeout", 30*time.Second, "time for running requests after SIGTERM")
+	set.StringVar(&f.sample, "sampling-defaults", "model", "model: what generation_config.json recommends, or openai: temperature 1 and nothing else")
+	set.StringVar(&f.level, "log-level", "info", "debug, info, warning or error")
+	set.IntVar(&f.every, "decode-log-interval", 40, "decode steps between telemetry lines")
+	set.StringVar(&f.file, "config", "", "YAML file with flags as keys")
 }
 
 // config turns model and scheduler flags into a server.Config, sized for this machine.
@@ -272,6 +273,9 @@ func adviseServe(err error, cfg server.Config) error {
 	switch {
 	case errors.Is(err, server.ErrNoKey):
 		return advise(err, "--api-key KEY, or --host 127.0.0.1; --allow-no-api-key if the network is really closed")
+	case errors.Is(err, fs.ErrNotExist):
+		return advise(err, "ls %s; without tokenizer.json --skip-tokenizer-init serves token ids, without weights --load-format dummy measures",
+			filepath.Clean(cfg.Model.Path))
 	case errors.Is(err, server.ErrListen):
 		return advise(err, "radish serve --port %d, or --port 0 for any free one", cfg.HTTP.Port+1)
 	}
