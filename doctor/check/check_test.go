@@ -260,3 +260,23 @@ func TestThresholds(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldMemory stands on each side of what a card may have in use: the driver's own share grows with the card.
+func TestHeldMemory(t *testing.T) {
+	for _, c := range []struct {
+		total, used uint64
+		want        doctor.State
+	}{
+		{24 * gib, 500 << 20, doctor.OK},
+		{24 * gib, 501 << 20, doctor.Warn},
+		{140 * gib, 615 << 20, doctor.OK},
+		{140 * gib, 2 * gib, doctor.Warn},
+	} {
+		m := h100().read(t)
+		m.NVIDIA.NVML.Cards = m.NVIDIA.NVML.Cards[:1]
+		m.NVIDIA.NVML.Cards[0].MemoryTotal, m.NVIDIA.NVML.Cards[0].MemoryFree = c.total, c.total-c.used
+		if f := gpuMemory(t.Context(), m); f.State != c.want {
+			t.Errorf("%d of %d bytes in use is %s, want %s", c.used, c.total, f.State, c.want)
+		}
+	}
+}

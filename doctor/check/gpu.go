@@ -14,6 +14,7 @@ import (
 // Thresholds of the card checks.
 const (
 	heldWarn   = 500 << 20 // bytes of a card in use before radish started
+	heldShare  = 100       // or this part of a larger card: an idle H200's driver reserves 615 MiB (seen 2026-11-24)
 	marginWarn = 5         // degrees below the slowdown temperature
 	powerWarn  = 80        // percent of the default limit
 )
@@ -73,12 +74,12 @@ func gpuArch(_ context.Context, m facts) finding {
 
 // gpuMemory names who holds memory by NVML's pids, which on a rented pod are the host's: it never offers to end one.
 func gpuMemory(_ context.Context, m facts) finding {
-	return eachCard(m, "at most 500 MiB of a card in use before a server starts", func(v *verdict, c host.Card) string {
+	return eachCard(m, "at most 500 MiB of a card, or 1 % of a larger one, in use before a server starts", func(v *verdict, c host.Card) string {
 		if raw, bad := unread(v, c, "memory"); bad {
 			return raw
 		}
 		used := c.MemoryTotal - min(c.MemoryFree, c.MemoryTotal)
-		if used > heldWarn {
+		if used > max(heldWarn, c.MemoryTotal/heldShare) {
 			v.say(doctor.Warn, "gpu %d: someone holds %s of %s", c.Index, bytesText(used), bytesText(c.MemoryTotal))
 		} else {
 			v.say(doctor.OK, "gpu %d: %s free", c.Index, bytesText(c.MemoryFree))
