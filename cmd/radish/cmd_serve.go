@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	goversion "github.com/hashicorp/go-version"
 	"github.com/spf13/cobra"
 
 	"radish/cmd/internal/ui"
@@ -178,21 +179,21 @@ func (f *modelFlags) checkDevice(term *ui.Terminal) error {
 		return nil
 	case "auto", "cuda":
 		gpus, driver, err := host.GPUs()
-		return f.withoutCUDA(term, gpus, fmt.Sprint(driver), err)
+		return f.withoutCUDA(term, gpus, driver, err)
 	}
 	return &usageError{err: fmt.Errorf("read device: %q is not auto, cpu or cuda", f.device)}
 }
 
-func (f *modelFlags) withoutCUDA(term *ui.Terminal, gpus []host.GPU, driver string, err error) error {
+func (f *modelFlags) withoutCUDA(term *ui.Terminal, gpus []host.GPU, driver *goversion.Version, err error) error {
 	if f.device == "cuda" {
 		found := "this machine has " + host.ErrNoDriver.Error()
 		if len(gpus) > 0 {
-			found = fmt.Sprintf("this machine has %s with driver %s", gpus[0].Name, driver)
+			found = fmt.Sprintf("this machine has %s with driver %s", gpus[0].Name, driver.Original())
 		}
 		return advise(fmt.Errorf("device cuda: this version of radish computes on the CPU only (%s)", found), "radish serve --device cpu")
 	}
 	if err == nil && len(gpus) > 0 {
-		term.Say("device: %s (driver %s) is here, but this version of radish computes on the CPU only", gpus[0].Name, driver)
+		term.Say("device: %s (driver %s) is here, but this version of radish computes on the CPU only", gpus[0].Name, driver.Original())
 	}
 	return nil
 }
