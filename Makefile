@@ -10,7 +10,7 @@ LDFLAGS := -X main.version=$(VERSION) -extldflags=-Wl,-z,lazy
 .PHONY: help build test race lint bench fuzz demo e2e clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 build: ## build bin/radish
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/radish ./cmd/radish
@@ -21,7 +21,7 @@ test: build ## run every test that needs no GPU, the import table and the format
 	$(GO) test ./...
 
 race: ## run the concurrent rooms' tests under the race detector
-	$(GO) test -race ./server/engine/... ./server/api/... ./server/runner/... ./server/sched/...
+	$(GO) test -race ./server/engine/... ./server/api/... ./server/runner/... ./server/sched/... ./server ./doctor/...
 
 lint: ## vet and, where installed, staticcheck
 	$(GO) vet ./...
