@@ -41,7 +41,7 @@ func (f *modelFlags) add(c *cobra.Command) {
 	set.IntVar(&f.context, "context-length", 0, "most tokens of one request, prompt and answer (default: the model's own)")
 	set.StringVar(&f.loadFormat, "load-format", "safetensors", "safetensors, or dummy: seeded random weights from config.json alone")
 	set.Uint64Var(&f.seed, "random-seed", 0, "seed of dummy weights and of the random schedule policy")
-	set.StringVar(&f.dtype, "dtype", "auto", "auto, bfloat16 or float32: weights, activations and KV")
+	set.StringVar(&f.dtype, "dtype", "auto", "bfloat16 (which auto means, and to which other checkpoints are rounded) or float32: weights, activations and KV")
 	set.BoolVar(&f.skipText, "skip-tokenizer-init", false, "serve token ids only")
 	set.StringVar(&f.device, "device", "auto", "auto, cpu or cuda")
 	set.IntVar(&f.tensor, "tensor-parallel-size", 1, "number of GPUs a layer is split over; only 1 is supported")
