@@ -1,6 +1,7 @@
 # radish: make help lists the targets. Everything below needs Go and a C compiler only.
 SHELL := /bin/bash
 GO ?= go
+FUZZTIME ?= 1m
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # go-nvml resolves its library at run time: binding must stay lazy, or the binary dies on a machine without a driver.
 # Its header marks half of NVML as deprecated; gcc would print each use.
@@ -33,7 +34,7 @@ bench: ## run the Go benchmarks once each; they print, they never fail on time
 fuzz: ## run every fuzz target for a minute
 	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' kernels server doctor provision 2>/dev/null | xargs -r -n1 dirname | sort -u); do \
 	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$p/*_test.go | cut -c6- | sort -u); do \
-	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 1m ./$$p || exit 1; \
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) ./$$p || exit 1; \
 	  done; done
 
 demo: build ## serve the builtin model, ask it one streamed question twice, stop
