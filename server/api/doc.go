@@ -33,6 +33,7 @@
 // # Keys and cache domains
 //
 // With API keys set, every path but /health, /healthz and /readyz wants one, as "Authorization: Bearer" or "x-api-key".
-// A request's prefixes are shared only within its cache domain: the hash of its key, cache_salt and extra_key. Request
-// ids (rid) are likewise private to a key. Nothing here logs prompts, answers or keys.
+// A request's prefixes are shared only within its cache domain: the hash of its key, cache_salt and extra_key. With
+// "cache_prompt": false (llama.cpp's name) it is computed as if there were no prefix cache: it reads nothing from it and
+// leaves nothing there. Request ids (rid) are likewise private to a key. Nothing here logs prompts, answers or keys.
 package api

@@ -300,6 +300,9 @@ func TestDomainsAreApart(t *testing.T) {
 	if len(domains) != 5 {
 		t.Errorf("%d domains, want 5", len(domains))
 	}
+	if plain.Uncached || send("a", `,"cache_prompt":true`).Uncached || !send("a", `,"cache_prompt":false`).Uncached {
+		t.Error("cache_prompt does not say whether the cache is used")
+	}
 	if send("b", "").Key == plain.Key {
 		t.Error("two keys share a rid")
 	}

@@ -58,6 +58,7 @@ func (s *server) choices(o *object) int {
 // routing reads who asks: what may share a prefix, how urgent it is, and by which name it can be aborted.
 func (o *object) routing(j *job) {
 	j.salt, j.extra = o.text("cache_salt"), o.text("extra_key")
+	j.uncached = !o.flag("cache_prompt", true)
 	j.rid = o.text("rid")
 	j.priority = int(o.whole("priority", 0))
 }

@@ -36,6 +36,7 @@ type output struct {
 // who says on whose behalf a job runs.
 type who struct {
 	salt, extra, rid string
+	uncached         bool
 	priority         int
 }
 
@@ -109,7 +110,7 @@ func (s *server) submit(r *http.Request, j *job) ([]*choice, *Error) {
 	for i := range len(j.prompts) * j.n {
 		p := &j.prompts[i/j.n]
 		req := engine.Request{Key: ownRID(r, j.rid), Prompt: p.ids, Params: j.params,
-			Domain: s.domain(r, j.salt, j.extra), Priority: j.priority}
+			Domain: s.domain(r, j.salt, j.extra), Uncached: j.uncached, Priority: j.priority}
 		req.Params.Seed += uint64(i % j.n)
 		st, err := s.Engine.Submit(req)
 		if err != nil {

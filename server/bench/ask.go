@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -106,6 +107,7 @@ func (a *asker) body(messages []message) ([]byte, error) {
 	if !a.target.Natural {
 		b["ignore_eos"] = true
 	}
+	maps.Copy(b, a.target.Fields)
 	return json.Marshal(b)
 }
 

@@ -63,6 +63,8 @@ type Target struct {
 	Natural   bool          // stop where the model stops, instead of ignore_eos
 	Timeout   time.Duration // of one request; 0: none
 	Client    *http.Client  // nil: a client with one connection per stream
+	// Fields are added to each request's body, such as cache_prompt.
+	Fields map[string]any
 }
 
 // SLO is what a request must keep to count as goodput; 0 asks nothing.

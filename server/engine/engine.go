@@ -98,7 +98,7 @@ func (e *Engine) newRequest(req Request, id seq.ID, now time.Time) *request {
 	} else if len(e.cfg.EOS) > 0 {
 		p.Stop = slices.Concat(p.Stop, e.cfg.EOS)
 	}
-	r.task.Seq = seq.Seq{ID: id, Domain: req.Domain, Priority: req.Priority, Arrived: now, Params: p,
+	r.task.Seq = seq.Seq{ID: id, Domain: req.Domain, Uncached: req.Uncached, Priority: req.Priority, Arrived: now, Params: p,
 		Tokens: slices.Clip(req.Prompt), Prompt: len(req.Prompt), Slot: -1}
 	r.stream = Stream{note: make(chan struct{}, 1)}
 	r.stream.cancel = func() { e.door.cancel(r) }

@@ -8,6 +8,7 @@ type Request struct {
 	Prompt   []seq.Token
 	Params   seq.Params // Stop need not hold the model's end-of-sequence ids: Config.EOS is added
 	Domain   string     // cache domain: prefixes are shared only within one
+	Uncached bool       // reads no prefix from the cache and leaves none there, as with Config.DisableRadix
 	Priority int        // for the priority policy, higher first, clamped to [-100, 100]
 }
 

@@ -61,6 +61,7 @@ func randomRequests(rng *rand.Rand, cfg Config) []randomRequest {
 		if rng.IntN(4) == 0 {
 			r.Domain = "other"
 		}
+		r.Uncached = rng.IntN(5) == 0
 		if rng.IntN(5) == 0 {
 			r.Params.PromptLogprobs = 0
 		}
@@ -191,7 +192,7 @@ func live(t *testing.T, e *Engine, f *shadow, r randomRequest) {
 	if got.fin.Reason == ReasonError && f.failAt+f.panicAt == 0 {
 		t.Errorf("error: %v", got.fin.Err)
 	}
-	if got.cached >= len(r.Prompt) || p.PromptLogprobs >= 0 && got.cached > 0 {
+	if got.cached >= len(r.Prompt) || (p.PromptLogprobs >= 0 || r.Uncached) && got.cached > 0 {
 		t.Errorf("%d of %d prompt tokens cached", got.cached, len(r.Prompt))
 	}
 	checkScores(t, r, got, whole)

@@ -62,7 +62,7 @@ func (s *Scheduler) try(t *Task, reserved int, b *seq.Batch, st *Step) verdict {
 	if t.last > s.ledger.read {
 		return unready
 	}
-	if s.tree != nil {
+	if s.treeOf(t) != nil {
 		s.look(t)
 		if s.follows(t) {
 			return unready
@@ -96,10 +96,10 @@ func (s *Scheduler) pagesFor(t *Task, match int) int {
 func (s *Scheduler) occupy(t *Task, reserved int, b *seq.Batch, st *Step) bool {
 	m := radix.Match{Partial: -1}
 	t.Pages, t.target = t.Pages[:0], len(t.Tokens)
-	if s.tree != nil {
-		m, t.Pages = s.tree.Match(t.Domain, t.Tokens[:t.reusable()], t.Pages)
-		s.tree.Lock(m.Node)
-		s.tree.Lock(m.Source)
+	if tree := s.treeOf(t); tree != nil {
+		m, t.Pages = tree.Match(t.Domain, t.Tokens[:t.reusable()], t.Pages)
+		tree.Lock(m.Node)
+		tree.Lock(m.Source)
 	}
 	found := len(t.Pages)
 	if !s.claim(t, reserved) {

@@ -126,8 +126,8 @@ func (s *Scheduler) note(t *Task, row *seq.Row, st *Step) {
 // step on.
 func (s *Scheduler) publish(st *Step) {
 	for _, t := range s.prefills {
-		if s.tree == nil {
-			return
+		if s.treeOf(t) == nil {
+			continue
 		}
 		full := t.Computed / s.cfg.PageSize
 		if full > t.kv.shared {

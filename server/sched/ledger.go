@@ -141,7 +141,7 @@ func (s *Scheduler) vacate(t *Task) {
 func (s *Scheduler) bequeath(t *Task, st *Step) {
 	n := min(t.Computed, len(t.Tokens))
 	full := (n + s.cfg.PageSize - 1) / s.cfg.PageSize
-	if s.tree == nil || full == 0 {
+	if s.treeOf(t) == nil || full == 0 {
 		st.pages = append(st.pages, t.Pages[t.kv.shared:]...)
 		return
 	}

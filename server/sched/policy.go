@@ -97,7 +97,7 @@ func (s *Scheduler) refresh() {
 
 // look measures the cached prefix of t again if the tree has grown since; it returns the tokens it read.
 func (s *Scheduler) look(t *Task) int {
-	if s.tree == nil || t.asked && t.seen == s.tree.Version() {
+	if s.treeOf(t) == nil || t.asked && t.seen == s.tree.Version() {
 		return 0
 	}
 	m, pages := s.tree.Match(t.Domain, t.Tokens[:t.reusable()], s.pages[:0])

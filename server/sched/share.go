@@ -12,7 +12,7 @@ import (
 func (s *Scheduler) follows(t *Task) bool {
 	limit := t.reusable()
 	for _, l := range s.prefills {
-		if l.Domain == t.Domain && common(l.Tokens[:l.target], t.Tokens[:limit], t.match, s.minShare()) {
+		if l.Domain == t.Domain && !l.Uncached && common(l.Tokens[:l.target], t.Tokens[:limit], t.match, s.minShare()) {
 			s.stats.Deferred++
 			return true
 		}

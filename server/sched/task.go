@@ -54,6 +54,15 @@ func (t *Task) Ended() bool { return t.state == ended }
 // Running reports whether the task has a slot.
 func (t *Task) Running() bool { return t.state == running }
 
+// treeOf is the tree that t reads and feeds, nil when there is none for it. An uncached task is scheduled exactly as if
+// the whole scheduler had no tree.
+func (s *Scheduler) treeOf(t *Task) *radix.Tree {
+	if t.Uncached {
+		return nil
+	}
+	return s.tree
+}
+
 func (t *Task) prefilling() bool { return t.Computed < t.target }
 
 // decodes reports whether the task's next row continues with a sampled token.

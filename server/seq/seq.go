@@ -53,6 +53,7 @@ type Params struct {
 type Seq struct {
 	ID       ID
 	Domain   string // cache domain: prefixes are shared only within one
+	Uncached bool   // reads no prefix from the cache and leaves none there
 	Priority int    // higher runs first under the priority policy
 	Arrived  time.Time
 	Params   Params
