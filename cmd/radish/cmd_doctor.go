@@ -41,6 +41,9 @@ type doctorFlags struct {
 	port       int
 	fix, watch bool
 	every      time.Duration
+	wait       time.Duration
+	record     string
+	replay     string
 }
 
 func newDoctorCommand(term *ui.Terminal) *cobra.Command {
@@ -74,6 +77,14 @@ free one proposed. Tokens are masked in every output.
 	f.BoolVar(&fl.fix, "fix", false, "show and run the safe fixes, then judge again")
 	f.BoolVar(&fl.watch, "watch", false, "go on and tell what changes (text only)")
 	f.DurationVar(&fl.every, "interval", 5*time.Second, "time between two looks of --watch, at least 1s")
+	f.DurationVar(&fl.wait, "wait", host.DefaultWait, "how long to wait for a driver or disk that does not answer")
+	f.StringVar(&fl.record, "record", "", "write the facts, secrets masked, into this directory")
+	f.StringVar(&fl.replay, "replay", "", "judge facts that --record wrote instead of this machine")
+	for _, name := range []string{"record", "replay"} {
+		if err := f.MarkHidden(name); err != nil {
+			panic(err) // the flag was defined two lines above
+		}
+	}
 	f.IntVar(&fl.port, "port", host.DefaultPort, "the port a server would take")
 	return c
 }
@@ -113,6 +124,8 @@ func (fl doctorFlags) check() error {
 		return fmt.Errorf("port %d is not between 1 and 65535", fl.port)
 	case fl.watch && fl.output != "text":
 		return fmt.Errorf("watch tells text only, not %s", fl.output)
+	case fl.wait < 100*time.Millisecond:
+		return fmt.Errorf("wait %s is shorter than 100ms", fl.wait)
 	case fl.every < time.Second:
 		return fmt.Errorf("interval %s is shorter than 1s", fl.every)
 	}
@@ -165,17 +178,33 @@ func listChecks(term *ui.Terminal, checks []doctor.Check) error {
 }
 
 func diagnose(ctx context.Context, checks []doctor.Check, fl doctorFlags) (*doctor.Report, error) {
+	facts, err := gather(ctx, fl)
+	if err != nil {
+		return nil, err
+	}
+	if fl.record != "" {
+		if err := facts.Record(fl.record); err != nil {
+			return nil, err
+		}
+	}
+	report := doctor.Run(ctx, facts, checks)
+	return report, ctx.Err()
+}
+
+// gather reads this machine, or the facts of another one.
+func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
+	if fl.replay != "" {
+		return host.Replay(fl.replay)
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("find working directory: %w", err)
 	}
-	system, err := probe()
+	system, err := probe(fl.wait)
 	if err != nil {
 		return nil, err
 	}
-	facts := host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port, System: system})
-	report := doctor.Run(ctx, facts, checks)
-	return report, ctx.Err()
+	return host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port, System: system, Wait: fl.wait}), nil
 }
 
 func writeReport(term *ui.Terminal, r *doctor.Report, fl doctorFlags) error {

@@ -21,6 +21,8 @@ func All() []doctor.Check {
 		{ID: "gpu.device_nodes", Family: "gpu", Title: "NVIDIA device nodes", Run: deviceNodes},
 		{ID: "gpu.libs", Family: "gpu", Title: "NVIDIA driver libraries", DependsOn: []string{"gpu.device_nodes"}, Run: driverLibs},
 		{ID: "gpu.nvml", Family: "gpu", Title: "the driver answers", DependsOn: []string{"gpu.libs"}, Run: nvmlAnswers},
+		{ID: "gpu.cuinit", Family: "gpu", Title: "CUDA starts and computes", DependsOn: []string{"gpu.libs"}, Run: cuInit},
+		{ID: "gpu.kernels", Family: "gpu", Title: "GPU code in this binary", DependsOn: []string{"gpu.cuinit"}, Run: kernels},
 		{ID: "gpu.driver_cuda", Family: "gpu", Title: "driver against CUDA floors", DependsOn: []string{"gpu.nvml"}, Run: driverCUDA},
 		{ID: "gpu.forward_compat", Family: "gpu", Title: "no forward-compatibility trap", DependsOn: []string{"gpu.nvml"}, Run: forwardCompat},
 		{ID: "gpu.count", Family: "gpu", Title: "as many GPUs as promised", DependsOn: []string{"gpu.nvml"}, Run: gpuCount},

@@ -32,7 +32,7 @@ var expected = map[string]struct {
 	"no-driver":  {noDriver, "gpu.device_nodes=skipped gpu.libs=skipped gpu.nvml=skipped gpu.ecc=skipped"},
 	"stub":       {stub, "gpu.libs=fail gpu.nvml=skipped gpu.arch=skipped"},
 	"no-runtime": {noRuntime, "gpu.device_nodes=fail gpu.nvml=skipped cg.oom_history=warn disk.target_fs=warn"},
-	"hanging":    {hanging, "gpu.nvml=fail gpu.memory=skipped"},
+	"hanging":    {hanging, "gpu.nvml=fail gpu.cuinit=fail gpu.memory=skipped"},
 }
 
 func TestMachines(t *testing.T) {

@@ -133,14 +133,14 @@ func limitText(r host.Reading) string {
 
 func pid1(_ context.Context, m facts) finding {
 	const rule = "process 1 must be readable; without systemd nothing restarts a server that dies"
-	switch m.PID1 {
+	switch m.Self.PID1 {
 	case "":
 		return is(doctor.Unknown, rule, "/proc/1/comm cannot be read")
 	case "systemd":
 		return seen(is(doctor.OK, rule, "systemd is running"), "/proc/1/comm", "systemd")
 	}
-	f := is(doctor.OK, rule, "no systemd here (process 1 is %s): a server started with nohup dies unseen", m.PID1)
-	return seen(f, "/proc/1/comm", "%s", m.PID1)
+	f := is(doctor.OK, rule, "no systemd here (process 1 is %s): a server started with nohup dies unseen", m.Self.PID1)
+	return seen(f, "/proc/1/comm", "%s", m.Self.PID1)
 }
 
 // clock needs no network: it can show a clock that is wrong for certain, and say when nothing vouches for it.

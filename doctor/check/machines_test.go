@@ -19,20 +19,33 @@ type machine struct {
 	files map[string]string
 	env   []string
 	nvml  host.NVML
+	cuda  host.CUDA
 	disk  host.Space
 	shm   uint64
 	taken int
 	model string
 	clock time.Time
+	wait  time.Duration
 }
 
-func (m machine) Now() time.Time {
+func (m machine) Clock() (now time.Time, kept bool, err error) {
 	if m.clock.IsZero() {
-		return time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+		m.clock = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 	}
-	return m.clock
+	return m.clock, true, nil
 }
-func (machine) Synchronised() (bool, error)               { return true, nil }
+
+// CUDA sees the cards that NVML sees, unless the machine says otherwise.
+func (m machine) CUDA(context.Context) host.CUDA {
+	if m.cuda.Failed.Code != 0 || m.cuda.Err+m.cuda.Absent != "" || m.nvml.Err != "" {
+		return m.cuda
+	}
+	c := host.CUDA{Driver: m.nvml.CUDA}
+	for i, card := range m.nvml.Cards {
+		c.Devices = append(c.Devices, host.CUDADevice{Index: i, Name: card.Name, Major: card.Major, Minor: card.Minor})
+	}
+	return c
+}
 func (machine) HostMemory() (total, free uint64, e error) { return 512 * gib, 400 * gib, nil }
 func (m machine) NVML(context.Context) host.NVML          { return m.nvml }
 
@@ -67,7 +80,7 @@ func (m machine) read(t *testing.T) *host.Facts {
 			t.Fatal(err)
 		}
 	}
-	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model})
+	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Wait: m.wait})
 	f.Limits.Processors = 16 // the one figure that comes from the machine the test runs on
 	return f
 }
@@ -180,6 +193,7 @@ func noRuntime() machine {
 
 func hanging() machine {
 	m := h100()
-	m.nvml = host.NVML{Err: "no answer within 2s"}
+	m.nvml, m.cuda = host.NVML{Err: "no answer within 20s"}, host.CUDA{Err: "no answer within 20s"}
+	m.wait = 20 * time.Second
 	return m
 }

@@ -11,47 +11,64 @@ import (
 	"time"
 )
 
-// Child is the live machine, with the driver's library asked by a child process: a driver in trouble can hang for ever
-// or, with a symbol missing, end the process that asks. The program at Path, called as Argv says (its own name first),
-// must print what Live.NVML answers as JSON.
+// Child is the live machine, with the driver's libraries asked by child processes: a driver in trouble can hang for ever
+// or, with a symbol missing, end the process that asks. The program at Path, called as Argv says (its own name first)
+// with "nvml" or "cuda" behind it, must print what Live.NVML or Live.CUDA answers as JSON.
 type Child struct {
 	Live
 	Path  string
 	Argv  []string
-	Limit time.Duration // 0 means a little less than Read waits
+	Limit time.Duration // a little less than Read waits; 0 means a little less than DefaultWait
 }
 
 // maxAnswer bounds what a child may say: 64 cards need far less.
 const maxAnswer = 4 << 20
 
-// NVML runs the child and waits for its answer, at most Limit. A child that cannot be killed is left behind.
+// NVML asks a child, at most Limit. A child that cannot be killed is left behind.
 func (c Child) NVML(ctx context.Context) NVML {
+	var n NVML
+	if why := c.ask(ctx, "nvml", &n); why != "" {
+		return NVML{Err: why}
+	}
+	return n
+}
+
+// CUDA asks a child, as NVML does.
+func (c Child) CUDA(ctx context.Context) CUDA {
+	var a CUDA
+	if why := c.ask(ctx, "cuda", &a); why != "" {
+		return CUDA{Err: why}
+	}
+	return a
+}
+
+// ask runs the child and decodes its answer; what it returns says why there is none.
+func (c Child) ask(ctx context.Context, what string, answer any) (why string) {
 	if c.Path == "" || len(c.Argv) == 0 {
-		return NVML{Err: "no command to ask the driver with"}
+		return "no command to ask the driver with"
 	}
 	limit := c.Limit
 	if limit == 0 {
-		limit = slow - 100*time.Millisecond
+		limit = DefaultWait - 100*time.Millisecond
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Path)
-	cmd.Args = c.Argv
+	cmd.Args = append(append([]string{}, c.Argv...), what)
 	var out, problem bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &bounded{&out}, &bounded{&problem}
 	cmd.WaitDelay = 50 * time.Millisecond
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return NVML{Err: fmt.Sprintf("no answer within %s", limit)}
+		return fmt.Sprintf("no answer within %s", limit)
 	}
 	if err != nil {
-		return NVML{Err: fmt.Sprintf("asking the driver ended with %v: %s", err, lastLine(problem.String()))}
+		return fmt.Sprintf("asking the driver ended with %v: %s", err, lastLine(problem.String()))
 	}
-	var n NVML
-	if err := json.Unmarshal(out.Bytes(), &n); err != nil {
-		return NVML{Err: fmt.Sprintf("decode the driver's answer: %v", err)}
+	if err := json.Unmarshal(out.Bytes(), answer); err != nil {
+		return fmt.Sprintf("decode the driver's answer: %v", err)
 	}
-	return n
+	return ""
 }
 
 func lastLine(s string) string {

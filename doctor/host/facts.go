@@ -8,17 +8,19 @@ import (
 
 // Facts is everything the checks may know, read once. Secrets are masked while reading: no field holds one.
 type Facts struct {
-	Root   string // "/" or a fixture
-	Time   time.Time
-	Clock  Clock
-	Memory MemoryReading
-	Limits Limits
-	PID1   string // the name of process 1; empty: not readable
-	NVIDIA NVIDIA
-	Disks  []Disk // the model cache, then the working directory
-	Ports  []Port // the wanted port first
-	Env    Env
-	Model  *Model // nil: no model was named
+	Root    string // "/" or a fixture
+	Time    time.Time
+	Wait    time.Duration // how long a reader was waited for
+	Clock   Clock
+	Memory  MemoryReading
+	Limits  Limits
+	Self    Self
+	NVIDIA  NVIDIA
+	Disks   []Disk // the model cache, then the working directory
+	Ports   []Port // the wanted port first
+	Env     Env
+	Model   *Model   // nil: no model was named
+	Kernels []string // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"; empty: it computes on the CPU only
 }
 
 // Clock is what the kernel says of its own clock.
@@ -41,27 +43,28 @@ type Options struct {
 	Model   string // a model directory; empty: none
 	Port    int    // the port a server would take; 0 means 30000
 	System  System // nil: the live machine
+	Kernels []string
+	Wait    time.Duration // for one reader; 0 means DefaultWait
 }
 
 // System is what no file can tell, so that tests can give a machine.
 type System interface {
-	Now() time.Time
-	Synchronised() (bool, error)
+	Clock() (now time.Time, synchronised bool, err error)
 	HostMemory() (total, available uint64, err error)
 	Space(path string) (Space, error)
 	Bind(port int) error // listens on every address and lets go again
 	NVML(ctx context.Context) NVML
+	CUDA(ctx context.Context) CUDA
 }
 
-// slow bounds the readers that can hang for ever: a driver in trouble, a network filesystem that is gone.
-const slow = 2 * time.Second
+// DefaultWait bounds the readers that can hang for ever: a driver in trouble, a network filesystem that is gone. A
+// driver that is only slow (eight cards that it has to wake) may need ten times as much.
+const DefaultWait = 2500 * time.Millisecond
 
 // DefaultPort is where a server listens unless told otherwise.
 const DefaultPort = 30000
 
-// Read reads the machine. It always returns within about two seconds: what did not answer carries that as its error.
-// A reader that hangs is left behind, because a process in the kernel's uninterruptible sleep cannot be stopped.
-func Read(ctx context.Context, o Options) *Facts {
+func (o Options) complete() Options {
 	if o.Root == "" {
 		o.Root = "/"
 	}
@@ -71,22 +74,40 @@ func Read(ctx context.Context, o Options) *Facts {
 	if o.Port == 0 {
 		o.Port = DefaultPort
 	}
-	f := &Facts{Root: o.Root, Time: o.System.Now(), PID1: readWord(o.Root, "proc/1/comm")}
+	if o.Wait == 0 {
+		o.Wait = DefaultWait
+	}
+	return o
+}
+
+// Read reads the machine. It returns within a little more than Options.Wait: what did not answer carries that as its
+// error. A reader that hangs is left behind, because a process in the kernel's uninterruptible sleep cannot be stopped.
+func Read(ctx context.Context, o Options) *Facts {
+	o = o.complete()
+	f := &Facts{Root: o.Root, Wait: o.Wait, Kernels: o.Kernels, Self: readSelf(o.Root)}
 	f.Env = readEnv(o.Root, o.Environ)
-	nvml := later(ctx, func() NVML { return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
-	ports := later(ctx, func() []Port { return readPorts(o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
-	disks := later(ctx, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
-	model := later(ctx, func() *Model { return readModel(o.Model) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
-	f.Clock = readClock(o.System)
+	w := waiter{ctx, o.Wait}
+	nvml := later(w, func() NVML { return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
+	cuda := later(w, func() CUDA { return o.System.CUDA(ctx) }, func(why string) CUDA { return CUDA{Err: why} })
+	ports := later(w, func() []Port { return readPorts(o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
+	disks := later(w, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
+	model := later(w, func() *Model { return readModel(o.Model) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
+	f.Time, f.Clock = readClock(o.System)
 	f.Memory = readMemory(o)
 	f.Limits = readLimits(o)
 	f.NVIDIA = readNVIDIA(o.Root, f.Env)
-	f.NVIDIA.NVML, f.Ports, f.Disks, f.Model = nvml(), ports(), disks(), model()
+	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model = nvml(), cuda(), ports(), disks(), model()
 	return f
 }
 
+// waiter says how long to wait.
+type waiter struct {
+	ctx   context.Context
+	limit time.Duration
+}
+
 // later starts read and returns a function that waits for it, or for too long.
-func later[T any](ctx context.Context, read func() T, late func(why string) T) func() T {
+func later[T any](w waiter, read func() T, late func(why string) T) func() T {
 	done := make(chan T, 1)
 	go func() {
 		defer func() {
@@ -96,26 +117,26 @@ func later[T any](ctx context.Context, read func() T, late func(why string) T) f
 		}()
 		done <- read()
 	}()
-	limit := time.NewTimer(slow)
+	limit := time.NewTimer(w.limit)
 	return func() T {
 		defer limit.Stop()
 		select {
 		case v := <-done:
 			return v
 		case <-limit.C:
-			return late(fmt.Sprintf("no answer within %s", slow))
-		case <-ctx.Done():
-			return late(ctx.Err().Error())
+			return late(fmt.Sprintf("no answer within %s", w.limit))
+		case <-w.ctx.Done():
+			return late(w.ctx.Err().Error())
 		}
 	}
 }
 
-func readClock(s System) Clock {
-	ok, err := s.Synchronised()
+func readClock(s System) (time.Time, Clock) {
+	now, ok, err := s.Clock()
 	if err != nil {
-		return Clock{Err: err.Error()}
+		return now, Clock{Err: err.Error()}
 	}
-	return Clock{Synchronised: ok}
+	return now, Clock{Synchronised: ok}
 }
 
 func readMemory(o Options) MemoryReading {

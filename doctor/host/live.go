@@ -15,19 +15,16 @@ import (
 // Live is the machine this process runs on.
 type Live struct{}
 
-// Now is the wall clock.
-func (Live) Now() time.Time { return time.Now() }
-
 // staUnsync is STA_UNSYNC of adjtimex(2): nothing disciplines the clock.
 const staUnsync = 0x40
 
-// Synchronised asks the kernel, by adjtimex(2), whether anything keeps its clock right.
-func (Live) Synchronised() (bool, error) {
+// Clock is the wall clock and, by adjtimex(2), whether anything keeps it right as far as the kernel knows.
+func (Live) Clock() (now time.Time, synchronised bool, err error) {
 	var tx syscall.Timex
 	if _, err := syscall.Adjtimex(&tx); err != nil {
-		return false, fmt.Errorf("read clock state: %w", err)
+		return time.Now(), false, fmt.Errorf("read clock state: %w", err)
 	}
-	return tx.Status&staUnsync == 0, nil
+	return time.Now(), tx.Status&staUnsync == 0, nil
 }
 
 // HostMemory is the whole machine's, in bytes.
@@ -60,3 +57,6 @@ func (Live) Bind(port int) error {
 
 // NVML reads the driver's library in this process.
 func (Live) NVML(context.Context) NVML { return readNVML(nvml.New()) }
+
+// CUDA starts CUDA in this process and uses every device.
+func (Live) CUDA(context.Context) CUDA { return probeCUDA("libcuda.so.1") }

@@ -16,6 +16,7 @@ type NVIDIA struct {
 	KernelDriver string   // first line of /proc/driver/nvidia/version
 	Libs         []Lib
 	NVML         NVML
+	CUDA         CUDA
 }
 
 // Lib is one driver library where the loader looks, in its order.
@@ -151,7 +152,7 @@ func readNVML(lib library) NVML {
 		n.Err = "nvmlDeviceGetCount: " + word(ret)
 		return n
 	}
-	for i := range min(count, 64) {
+	for i := range min(count, maxCards) {
 		g, err := one(lib, i)
 		if err != nil {
 			n.Err = err.Error()

@@ -1,0 +1,46 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Self is what the kernel says of this process and of the one it lives under.
+type Self struct {
+	PID1       string // the name of process 1; empty: not readable
+	Seccomp    int    // 0 none, 1 strict, 2 filter; -1: unknown
+	NoNewPrivs bool
+	CapEff     uint64 // effective capabilities
+	Err        string // why /proc/self/status could not be read
+}
+
+// CapSysPtrace is the bit of CapEff that lets a process look into others' (capability.h).
+const CapSysPtrace = 19
+
+func readSelf(root string) Self {
+	s := Self{PID1: readWord(root, "proc/1/comm"), Seccomp: -1}
+	b, err := os.ReadFile(filepath.Join(root, "proc/self/status"))
+	if err != nil {
+		s.Err = err.Error()
+		return s
+	}
+	for line := range strings.Lines(string(b)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "Seccomp":
+			s.Seccomp, err = strconv.Atoi(value)
+		case "NoNewPrivs":
+			s.NoNewPrivs = value == "1"
+		case "CapEff":
+			s.CapEff, err = strconv.ParseUint(value, 16, 64)
+		}
+		if err != nil {
+			s.Err = err.Error()
+			return s
+		}
+	}
+	return s
+}
