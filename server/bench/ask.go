@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -107,7 +106,9 @@ func (a *asker) body(messages []message) ([]byte, error) {
 	if !a.target.Natural {
 		b["ignore_eos"] = true
 	}
-	maps.Copy(b, a.target.Fields)
+	if a.target.Edit != nil {
+		a.target.Edit(b)
+	}
 	return json.Marshal(b)
 }
 

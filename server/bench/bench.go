@@ -63,8 +63,9 @@ type Target struct {
 	Natural   bool          // stop where the model stops, instead of ignore_eos
 	Timeout   time.Duration // of one request; 0: none
 	Client    *http.Client  // nil: a client with one connection per stream
-	// Fields are added to each request's body, such as cache_prompt.
-	Fields map[string]any
+	// Edit changes a request's body before it is sent, such as by adding cache_prompt. It is called from many goroutines
+	// at once. nil: nothing is changed.
+	Edit func(body map[string]any) `json:"-"`
 }
 
 // SLO is what a request must keep to count as goodput; 0 asks nothing.
