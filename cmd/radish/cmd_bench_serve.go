@@ -138,19 +138,28 @@ func (f *benchServeFlags) record() (func() error, error) {
 }
 
 func (f *benchServeFlags) write(term *ui.Terminal, res *bench.Result) error {
-	if f.output != "" {
-		b, err := json.MarshalIndent(res, "", "  ")
-		if err == nil {
-			err = os.WriteFile(f.output, append(b, '\n'), 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("write result: %w", err)
-		}
+	if err := writeResult(f.output, res); err != nil {
+		return err
 	}
 	if f.asJSON {
 		return term.JSON(res)
 	}
 	return printBench(term, res)
+}
+
+// writeResult writes a result to a file as JSON; "" names none.
+func writeResult(file string, res any) error {
+	if file == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(res, "", "  ")
+	if err == nil {
+		err = os.WriteFile(file, append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write result: %w", err)
+	}
+	return nil
 }
 
 // printBench writes a column per level, then what to know, then what the words mean.
