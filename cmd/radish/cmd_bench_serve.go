@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,10 +20,15 @@ import (
 // benchServeFlags are one load measurement of an endpoint.
 type benchServeFlags struct {
 	opts     bench.Options
+	slo      struct{ ttft, tpot, e2e time.Duration }
 	workload string
 	prompts  string
+	sharegpt string
+	turns    int
 	words    int
 	overlap  float64
+	noTele   bool
+	define   bool
 	output   string
 	raw      string
 	asJSON   bool
@@ -38,8 +45,9 @@ random times whatever the server does, and counts latency from the time a reques
   radish bench serve --url http://127.0.0.1:30000 --users 10,50,100
   radish bench serve --url http://127.0.0.1:30000 --rate 4 --duration 60s --workload rag --overlap 0.8
   radish bench serve --url http://127.0.0.1:30000 --users 8 --prompts prompts.jsonl --output a.json --raw a.jsonl
+  radish bench serve --definitions
 
-Exit status is 1 when no level was valid.
+Exit status is 1 when no level was valid, or a figure is impossible on the device.
 ` + exitStatus,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), term) },
@@ -57,24 +65,36 @@ func (f *benchServeFlags) add(c *cobra.Command) {
 	fs.BoolVar(&t.Natural, "natural", false, "let the model stop where it wants, instead of ignore_eos")
 	fs.DurationVar(&t.Timeout, "timeout", 10*time.Minute, "of one request")
 	fs.IntSliceVar(&f.opts.Users, "users", nil, "closed loop: users at once, one level each")
-	fs.Float64Var(&f.opts.Rate, "rate", 0, "open loop: requests per second")
+	fs.Float64SliceVar(&f.opts.Rates, "rate", nil, "open loop: requests per second, one level each")
+	fs.Float64Var(&f.opts.Burstiness, "burstiness", 1, "open loop: shape of the gamma-distributed gaps; 1 is Poisson, less is burstier")
+	fs.IntVar(&f.opts.Repeats, "repeat", 1, "measure each level so often; two or more give confidence intervals")
+	fs.BoolVar(&f.opts.Flush, "flush", false, "empty the server's prefix cache before each level (radish, SGLang)")
 	fs.IntVar(&f.opts.Requests, "requests", 0, "measured requests of a level; 0: until --duration")
 	fs.DurationVar(&f.opts.Duration, "duration", 0, "steady window of a level (30s when --requests is not given either)")
-	fs.DurationVar(&f.opts.SLO.TTFT, "slo-ttft", 0, "goodput: longest time to the first token")
-	fs.DurationVar(&f.opts.SLO.TPOT, "slo-tpot", 0, "goodput: longest time per further token")
+	fs.DurationVar(&f.slo.ttft, "slo-ttft", 0, "goodput: longest time to the first token")
+	fs.DurationVar(&f.slo.tpot, "slo-tpot", 0, "goodput: longest time per further token")
+	fs.DurationVar(&f.slo.e2e, "slo-e2e", 0, "goodput: longest time of an answer")
 	fs.Uint64Var(&f.opts.Seed, "seed", 1, "of prompts and send times")
-	fs.StringVar(&f.workload, "workload", bench.Diverse, "diverse, rag or multiturn")
-	fs.StringVar(&f.prompts, "prompts", "", `JSONL file of {"prompt": "..."} instead`)
+	fs.StringVar(&f.workload, "workload", bench.Diverse, "diverse, rag, multiturn or json (answers held to a schema; natural length)")
+	fs.StringVar(&f.prompts, "prompts", "", `JSONL file of {"prompt": "..."} or {"turns": ["...", ...]} instead`)
+	fs.StringVar(&f.sharegpt, "sharegpt", "", "ShareGPT file instead")
+	fs.IntVar(&f.turns, "turns", 1, "sharegpt: user turns of a conversation, at most")
 	fs.IntVar(&f.words, "input-words", 256, "words of a prompt; multi-turn: of a turn")
 	fs.Float64Var(&f.overlap, "overlap", 0.8, "rag: share of a prompt that all have in common, 0.30 to 0.95")
+	fs.StringVar(&f.opts.Beside.MetricsURL, "metrics-url", "", "the server's metrics; empty: --url + /metrics")
+	fs.BoolVar(&f.noTele, "no-telemetry", false, "do not read the server's metrics")
+	fs.BoolVar(&f.define, "definitions", false, "say what each figure is, and end")
 	fs.StringVar(&f.output, "output", "", "write the result to this JSON file")
 	fs.StringVar(&f.raw, "raw", "", "write one line per request to this JSONL file")
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 }
 
-var errNotValid = errors.New("no level is valid")
+var errNotValid = errors.New("the result is not valid")
 
 func (f *benchServeFlags) run(ctx context.Context, term *ui.Terminal) (err error) {
+	if f.define {
+		return printDefinitions(term)
+	}
 	if err := f.complete(); err != nil {
 		return asUsage(err)
 	}
@@ -85,19 +105,20 @@ func (f *benchServeFlags) run(ctx context.Context, term *ui.Terminal) (err error
 		}
 		defer func() { err = errors.Join(err, end()) }()
 	}
+	if !f.asJSON {
+		f.opts.Hooks.Progress = benchProgress(term)
+	}
 	res, err := bench.Run(ctx, f.opts)
-	if err != nil {
+	if res == nil {
 		return asUsage(err)
 	}
-	if err := f.write(term, res); err != nil {
+	if len(res.Levels) > 0 { // what an interrupted run has measured is kept
+		err = errors.Join(err, f.write(term, res))
+	}
+	if err != nil || res.Valid {
 		return err
 	}
-	for _, l := range res.Levels {
-		if l.Valid {
-			return nil
-		}
-	}
-	return advise(errNotValid, "radish doctor; curl %s/health", res.URL)
+	return advise(errNotValid, "radish doctor; curl %s/health", res.Endpoint.URL)
 }
 
 func asUsage(err error) error {
@@ -112,17 +133,35 @@ func (f *benchServeFlags) complete() (err error) {
 	if f.opts.Requests == 0 && f.opts.Duration == 0 {
 		f.opts.Duration = 30 * time.Second
 	}
-	if f.prompts == "" {
-		f.opts.Workload, err = bench.NewWorkload(f.workload, f.words, f.overlap, f.opts.Seed)
-		return err
+	f.opts.Version, f.opts.Beside.Telemetry = version, !f.noTele
+	f.opts.SLO = bench.SLO{TTFT: f.slo.ttft.Seconds(), TPOT: f.slo.tpot.Seconds(), E2E: f.slo.e2e.Seconds()}
+	if f.raw != "" {
+		f.opts.Raw = filepath.Base(f.raw)
 	}
-	in, err := os.Open(f.prompts)
+	f.opts.Workload, err = f.makeWorkload()
+	if err == nil && f.opts.Workload.Kind == bench.JSON {
+		f.opts.Target.Natural = true
+	}
+	return err
+}
+
+func (f *benchServeFlags) makeWorkload() (*bench.Workload, error) {
+	name := cmp.Or(f.prompts, f.sharegpt)
+	if name == "" {
+		return bench.NewWorkload(f.workload, f.words, f.overlap, f.opts.Seed)
+	}
+	if f.prompts != "" && f.sharegpt != "" {
+		return nil, fmt.Errorf("%w: give either prompts or a ShareGPT file", bench.ErrOptions)
+	}
+	in, err := os.Open(name)
 	if err != nil {
-		return fmt.Errorf("open prompts: %w", err)
+		return nil, fmt.Errorf("open prompts: %w", err)
 	}
 	defer in.Close()
-	f.opts.Workload, err = bench.ReadWorkload(in)
-	return err
+	if f.sharegpt != "" {
+		return bench.ReadShareGPT(in, f.turns, f.opts.Seed)
+	}
+	return bench.ReadWorkload(in)
 }
 
 // record writes each request to the raw file; the answer ends it.
@@ -133,7 +172,7 @@ func (f *benchServeFlags) record() (func() error, error) {
 	}
 	w := bufio.NewWriter(file)
 	enc := json.NewEncoder(w)
-	f.opts.Observe = func(r bench.Request) { err = errors.Join(err, enc.Encode(r)) }
+	f.opts.Hooks.Observe = func(r bench.Request) { err = errors.Join(err, enc.Encode(r)) }
 	return func() error { return errors.Join(err, w.Flush(), file.Close()) }, nil
 }
 
@@ -160,75 +199,4 @@ func writeResult(file string, res any) error {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil
-}
-
-// printBench writes a column per level, then what to know, then what the words mean.
-func printBench(term *ui.Terminal, res *bench.Result) error {
-	rows := make([][]string, len(benchRows))
-	for i, row := range benchRows {
-		rows[i] = []string{row.name}
-		for _, l := range res.Levels {
-			rows[i] = append(rows[i], row.value(l))
-		}
-	}
-	if err := ui.Table(term.Out, rows); err != nil {
-		return err
-	}
-	for _, l := range res.Levels {
-		for _, why := range l.Reasons {
-			term.Say("users %s: %s", usersOf(l), why)
-		}
-		for what, n := range l.Failures {
-			term.Say("users %s: %d x %s", usersOf(l), n, what)
-		}
-	}
-	for _, name := range []string{"ttft", "tpot", "itl", "e2e", "output", "concurrency"} {
-		term.Say("%s: %s", name, res.Definitions[name])
-	}
-	return nil
-}
-
-func usersOf(l bench.Level) string {
-	if l.Users == 0 {
-		return "open"
-	}
-	return fmt.Sprint(l.Users)
-}
-
-// benchRows are the table's rows.
-var benchRows = []struct {
-	name  string
-	value func(bench.Level) string
-}{
-	{"users", usersOf},
-	{"valid", func(l bench.Level) string { return fmt.Sprint(l.Valid) }},
-	{"in flight", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Busy) }},
-	{"window s", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Window) }},
-	{"complete/incomplete/failed", func(l bench.Level) string {
-		return fmt.Sprintf("%d/%d/%d", l.Counts.Complete, l.Counts.Incomplete, l.Counts.Failed)
-	}},
-	{"output tok/s", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Rates.Output) }},
-	{"per request tok/s", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Rates.PerUser) }},
-	{"input tok/s", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Rates.Input) }},
-	{"goodput req/s", func(l bench.Level) string { return fmt.Sprintf("%.2f", l.Rates.Goodput) }},
-	{"scaling efficiency", func(l bench.Level) string { return percent(l.Rates.Efficiency) }},
-	{"prompt cached", func(l bench.Level) string { return percent(l.Rates.Cached) }},
-	{"ttft ms p50/p90/p95/p99", func(l bench.Level) string { return spread(l.TTFT) }},
-	{"tpot ms", func(l bench.Level) string { return spread(l.TPOT) }},
-	{"itl ms", func(l bench.Level) string { return spread(l.ITL) }},
-	{"e2e ms", func(l bench.Level) string { return spread(l.E2E) }},
-}
-
-func percent(v *float64) string {
-	if v == nil {
-		return "n/a"
-	}
-	return fmt.Sprintf("%.1f %%", *v*100)
-}
-
-func spread(s *bench.Spread) string {
-	if s == nil {
-		return "n/a"
-	}
-	return fmt.Sprintf("%.1f / %.1f / %.1f / %.1f", s.P50*1e3, s.P90*1e3, s.P95*1e3, s.P99*1e3)
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,7 +25,8 @@ const (
 // Request is what was seen of one request: a line of the raw file. Times are seconds since the level's start.
 type Request struct {
 	Level      int       `json:"level"`
-	Number     int       `json:"number"`
+	Repeat     int       `json:"repeat"`
+	Number     int       `json:"number"` // of the session: the same in two runs of one workload
 	Turn       int       `json:"turn"`
 	Measured   bool      `json:"measured"` // sent inside the steady window
 	Intended   float64   `json:"intended_seconds"`
@@ -43,17 +45,24 @@ type Request struct {
 
 // asker sends requests.
 type asker struct {
-	target Target
-	client *http.Client
-	url    string
+	target     Target
+	format     json.RawMessage // response_format; nil: none
+	client     *http.Client
+	url        string
+	metricsURL string
 }
 
-func newAsker(t Target) (*asker, error) {
+func newAsker(o *Options) (*asker, error) {
+	t := o.Target
 	u, err := url.Parse(t.URL)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("%w: %q is no http address", ErrOptions, t.URL)
 	}
-	a := &asker{target: t, client: t.Client, url: strings.TrimSuffix(t.URL, "/") + "/v1/chat/completions"}
+	base := strings.TrimSuffix(t.URL, "/")
+	a := &asker{
+		target: t, format: o.Workload.format(), client: t.Client, url: base + "/v1/chat/completions",
+		metricsURL: cmp.Or(o.Beside.MetricsURL, base+"/metrics"),
+	}
 	if a.client == nil {
 		tr := http.DefaultTransport.(*http.Transport).Clone()
 		tr.MaxIdleConns, tr.MaxIdleConnsPerHost = 0, MaxUsers
@@ -106,6 +115,9 @@ func (a *asker) body(messages []message) ([]byte, error) {
 	if !a.target.Natural {
 		b["ignore_eos"] = true
 	}
+	if a.format != nil {
+		b["response_format"] = a.format
+	}
 	if a.target.Edit != nil {
 		a.target.Edit(b)
 	}
@@ -122,7 +134,9 @@ func (a *asker) ask(ctx context.Context, messages []message, since time.Time, r 
 		defer cancel()
 	}
 	r.Outcome, r.Reason = a.exchange(ctx, messages, since, r)
-	r.End = time.Since(since).Seconds()
+	if r.End == 0 {
+		r.End = time.Since(since).Seconds()
+	}
 }
 
 func (a *asker) exchange(ctx context.Context, messages []message, since time.Time, r *Request) (outcome, reason string) {
@@ -176,7 +190,10 @@ func (a *asker) whole(in io.Reader, r *Request) (outcome, reason string) {
 // chunk is what is read of an answer or one piece of it.
 type chunk struct {
 	Choices []struct {
-		Delta   struct{ Content string }
+		Delta struct {
+			Content   string
+			Reasoning string `json:"reasoning_content"`
+		}
 		Message struct{ Content string }
 		Finish  string `json:"finish_reason"`
 	}
@@ -200,22 +217,24 @@ func (c *chunk) count(r *Request) {
 	}
 }
 
-// stream reads server-sent events and takes the time of each that carries text.
+// stream reads server-sent events and takes the time of each that carries text. It reads past the last event, to the
+// end of the body, so that the connection can be used again.
 func (a *asker) stream(ctx context.Context, in io.Reader, since time.Time, r *Request) (outcome, reason string) {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 0, 4096), answerLimit)
 	var text strings.Builder
 	finished := false
 	for lines.Scan() {
+		now := time.Since(since).Seconds()
 		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data:"))
 		data = bytes.TrimSpace(data)
-		if !ok || len(data) == 0 {
+		if !ok || len(data) == 0 || r.End > 0 {
 			continue
 		}
 		if string(data) == "[DONE]" {
-			break
+			r.End = now
+			continue
 		}
-		now := time.Since(since).Seconds()
 		var c chunk
 		if err := json.Unmarshal(data, &c); err != nil {
 			return Incomplete, "malformed event"
@@ -225,14 +244,14 @@ func (a *asker) stream(ctx context.Context, in io.Reader, since time.Time, r *Re
 		}
 		c.count(r)
 		for _, choice := range c.Choices {
-			if choice.Delta.Content != "" {
+			if choice.Delta.Content != "" || choice.Delta.Reasoning != "" {
 				r.Chunks = append(r.Chunks, now)
 				text.WriteString(choice.Delta.Content)
 			}
 			finished = finished || choice.Finish != ""
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := lines.Err(); err != nil && r.End == 0 {
 		return Incomplete, "cut: " + transportReason(ctx)
 	}
 	r.text = text.String()
@@ -246,6 +265,8 @@ func (a *asker) judge(finished bool, r *Request) (outcome, reason string) {
 		return Incomplete, "no finish reason"
 	case r.Streamed && len(r.Chunks) == 0:
 		return Incomplete, "no text"
+	case a.format != nil && !json.Valid([]byte(r.text)):
+		return Incomplete, "not JSON"
 	case !a.target.Natural && r.Completion >= 0 && r.Completion != a.target.MaxTokens:
 		return Incomplete, "wrong length"
 	}

@@ -100,7 +100,7 @@ func measure(t *testing.T, f *fake, o Options) (level Level, res *Result) {
 		server := &http.Server{Handler: f}
 		go server.Serve(p)
 		tr := &http.Transport{DialContext: p.dial, MaxIdleConnsPerHost: 1000}
-		o.Target = Target{URL: "http://user:sentinel@fake", Key: "sentinel", Model: "m", MaxTokens: fakeTokens, Client: &http.Client{Transport: tr}}
+		o.Target = Target{Natural: o.Target.Natural, URL: "http://user:sentinel@fake", Key: "sentinel", Model: "m", MaxTokens: fakeTokens, Client: &http.Client{Transport: tr}}
 		var err error
 		if o.Workload, err = NewWorkload(Diverse, 20, 0, 1); err != nil {
 			t.Fatal(err)
@@ -124,18 +124,18 @@ func near(t *testing.T, what string, got, want float64) {
 
 func TestKnownTimings(t *testing.T) {
 	l, res := measure(t, &fake{}, Options{Users: []int{10}, Requests: 500})
-	if !l.Valid || l.ITL == nil {
+	if !l.Valid || l.Latency.ITL == nil {
 		t.Fatalf("not valid: %+v", l)
 	}
 	e2e := (fakeTTFT + (fakeTokens-1)*fakeITL).Seconds()
-	near(t, "ttft p50", l.TTFT.P50, fakeTTFT.Seconds())
-	near(t, "ttft p99", l.TTFT.P99, fakeTTFT.Seconds())
-	near(t, "tpot", l.TPOT.P95, fakeITL.Seconds())
-	near(t, "itl", l.ITL.P50, fakeITL.Seconds())
-	near(t, "e2e", l.E2E.P99, e2e)
+	near(t, "ttft p50", l.Latency.TTFT.P50, fakeTTFT.Seconds())
+	near(t, "ttft p99", l.Latency.TTFT.P99, fakeTTFT.Seconds())
+	near(t, "tpot", l.Latency.TPOT.P95, fakeITL.Seconds())
+	near(t, "itl", l.Latency.ITL.P50, fakeITL.Seconds())
+	near(t, "e2e", l.Latency.E2E.P99, e2e)
 	near(t, "output", l.Rates.Output, 10*fakeTokens/e2e)
 	near(t, "input", l.Rates.Input, 10*100/e2e)
-	near(t, "concurrency", l.Busy, 10)
+	near(t, "concurrency", l.Concurrency.Achieved, 10)
 	near(t, "cached", *l.Rates.Cached, 0.25)
 	if b, _ := json.Marshal(res); strings.Contains(string(b), "sentinel") {
 		t.Error("the key or password is in the result")
@@ -147,23 +147,23 @@ func TestErrorsMoveNoLatency(t *testing.T) {
 	if l.Failures["500"] < 10 || l.Counts.Complete+l.Counts.Failed != l.Counts.Measured {
 		t.Fatalf("counts %+v failures %v", l.Counts, l.Failures)
 	}
-	near(t, "ttft max", l.TTFT.Max, fakeTTFT.Seconds())
-	near(t, "e2e max", l.E2E.Max, 0.34)
+	near(t, "ttft max", l.Latency.TTFT.Max, fakeTTFT.Seconds())
+	near(t, "e2e max", l.Latency.E2E.Max, 0.34)
 }
 
 func TestStallShowsInOpenLoop(t *testing.T) {
-	calm, _ := measure(t, &fake{}, Options{Rate: 40, Requests: 800, Seed: 3})
-	near(t, "calm p99", calm.TTFT.P99, fakeTTFT.Seconds())
-	l, _ := measure(t, &fake{stallAt: 10 * time.Second}, Options{Rate: 40, Requests: 800, Seed: 3})
-	near(t, "p50", l.TTFT.P50, fakeTTFT.Seconds())
-	if l.TTFT.P99 < 0.8 || l.TTFT.Max > 1.16 {
-		t.Errorf("a stall of 1 s gives p99 %v, max %v", l.TTFT.P99, l.TTFT.Max)
+	calm, _ := measure(t, &fake{}, Options{Rates: []float64{40}, Requests: 800, Seed: 3})
+	near(t, "calm p99", calm.Latency.TTFT.P99, fakeTTFT.Seconds())
+	l, _ := measure(t, &fake{stallAt: 10 * time.Second}, Options{Rates: []float64{40}, Requests: 800, Seed: 3})
+	near(t, "p50", l.Latency.TTFT.P50, fakeTTFT.Seconds())
+	if l.Latency.TTFT.P99 < 0.8 || l.Latency.TTFT.Max > 1.16 {
+		t.Errorf("a stall of 1 s gives p99 %v, max %v", l.Latency.TTFT.P99, l.Latency.TTFT.Max)
 	}
 }
 
 func TestUnstreamedHasNoTTFT(t *testing.T) {
 	l, _ := measure(t, &fake{whole: true}, Options{Users: []int{2}, Requests: 10})
-	if l.TTFT != nil || l.TPOT != nil || l.E2E == nil || len(l.Reasons) == 0 {
+	if l.Latency.TTFT != nil || l.Latency.TPOT != nil || l.Latency.E2E == nil || len(l.Reasons) == 0 {
 		t.Errorf("%+v", l)
 	}
 }

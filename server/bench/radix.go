@@ -2,12 +2,8 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -103,10 +99,10 @@ type RadixRun struct {
 	E2E      *Spread  `json:"e2e_seconds"`
 }
 
-func runOf(l *Level) RadixRun {
+func runOf(r *Repeat) RadixRun {
 	return RadixRun{
-		Valid: l.Valid, Reasons: l.Reasons, Window: l.Window, Complete: l.Counts.Complete, Busy: l.Busy,
-		Output: l.Rates.Output, Input: l.Rates.Input, Cached: l.Rates.Cached, TTFT: l.TTFT, E2E: l.E2E,
+		Valid: r.Valid, Reasons: r.Reasons, Window: r.Window, Complete: r.Counts.Complete, Busy: r.Concurrency.Achieved,
+		Output: r.Rates.Output, Input: r.Rates.Input, Cached: r.Rates.Cached, TTFT: r.Latency.TTFT, E2E: r.Latency.E2E,
 	}
 }
 
@@ -125,8 +121,6 @@ var RadixDefinitions = map[string]string{
 	"implied_ratio":    "share of the prompts' bytes that an earlier prompt and its answer began with",
 }
 
-var errFlush = errors.New("cache was not flushed")
-
 // experiment is a running RadixOptions.
 type experiment struct {
 	RadixOptions
@@ -141,15 +135,18 @@ func RunRadix(ctx context.Context, o RadixOptions) (*RadixResult, error) {
 	if o.Pairs < 1 || o.Pairs > 1000 || len(o.Scenarios) == 0 {
 		return nil, fmt.Errorf("%w: %d pairs of %d scenarios", ErrOptions, o.Pairs, len(o.Scenarios))
 	}
-	asker, err := newAsker(o.Target)
+	x := &experiment{RadixOptions: o}
+	opts := x.options(o.Scenarios[0].Workload)
+	asker, err := newAsker(&opts)
 	if err != nil {
 		return nil, err
 	}
 	asker.name(ctx)
 	o.Target.Model = asker.target.Model
-	x := &experiment{RadixOptions: o, asker: asker}
+	x.Target, x.asker = o.Target, asker
 	for _, s := range o.Scenarios { // mistakes first
 		opts := x.options(s.Workload)
+		opts.complete()
 		if err := opts.check(); err != nil {
 			return nil, err
 		}
@@ -161,7 +158,7 @@ func RunRadix(ctx context.Context, o RadixOptions) (*RadixResult, error) {
 	if x.res.Off, err = asker.findOff(ctx); err != nil {
 		return nil, err
 	}
-	x.res.Flushed = x.flush(ctx) == nil
+	x.res.Flushed = x.asker.flush(ctx) == nil
 	for _, s := range o.Scenarios {
 		row, err := x.scenario(ctx, s)
 		if err != nil {
@@ -204,7 +201,7 @@ func (x *experiment) scenario(ctx context.Context, s Scenario) (*RadixScenario, 
 func (x *experiment) once(ctx context.Context, w *Workload, on bool) (run RadixRun, err error) {
 	opts := x.options(w)
 	if x.res.Flushed {
-		if err := x.flush(ctx); err != nil {
+		if err := x.asker.flush(ctx); err != nil {
 			return run, err
 		}
 	} else { // other prompts, which no run before left in the cache
@@ -220,46 +217,7 @@ func (x *experiment) once(ctx context.Context, w *Workload, on bool) (run RadixR
 	if err != nil {
 		return run, err
 	}
-	return runOf(&res.Levels[0]), nil
-}
-
-// flush asks for an empty cache. The server may still be ending the last requests.
-func (x *experiment) flush(ctx context.Context) error {
-	err := errFlush
-	for range 20 {
-		if err = x.flushOnce(ctx); !errors.Is(err, errBusy) {
-			return err
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return err
-}
-
-var errBusy = fmt.Errorf("%w: requests run or wait on the server", errFlush)
-
-func (x *experiment) flushOnce(ctx context.Context) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(x.Target.URL, "/")+"/flush_cache", nil)
-	if err != nil {
-		return err
-	}
-	x.asker.authorize(req)
-	res, err := x.asker.client.Do(req)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errFlush, err)
-	}
-	defer res.Body.Close()
-	_, _ = io.CopyN(io.Discard, res.Body, 64<<10)
-	switch res.StatusCode {
-	case http.StatusOK:
-		return nil
-	case http.StatusBadRequest:
-		return errBusy
-	}
-	return fmt.Errorf("%w: the server answers %s", errFlush, res.Status)
+	return runOf(&res.Levels[0].Repeats[0]), nil
 }
 
 // sum fills the ratios and the verdict.
@@ -324,15 +282,6 @@ func newRatio(v []float64) *Ratio {
 		return nil
 	}
 	return &Ratio{Median: *m, Min: slices.Min(v), Max: slices.Max(v)}
-}
-
-// publicURL is an address without user, password and query.
-func publicURL(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return u.Scheme + "://" + u.Host + u.Path
 }
 
 // Figures are what a table shows of one side.

@@ -1,33 +1,34 @@
 package bench
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
 )
 
 // Workload says what is asked. Session(i) is a pure function of it.
 type Workload struct {
-	Kind    string  `json:"kind"`    // diverse, rag, multiturn or file
+	Kind    string  `json:"kind"`    // diverse, rag, multiturn, json, file or sharegpt
 	Words   int     `json:"words"`   // of one prompt (multi-turn: of one turn); a word is 1 to 3 tokens
 	Overlap float64 `json:"overlap"` // rag: share of a prompt that is the same in all
-	Turns   int     `json:"turns"`
+	Turns   int     `json:"turns"`   // of the longest conversation
 	Seed    uint64  `json:"seed"`
+	Prompts int     `json:"prompts,omitempty"` // of a file: then they come again
 
-	prompts []string // of a file
+	sessions [][]string // of a file
 }
 
-// The kinds of workload that are generated.
+// The kinds of workload. File and ShareGPT are read, the others generated.
 const (
 	Diverse   = "diverse"
 	RAG       = "rag"
 	MultiTurn = "multiturn"
+	JSON      = "json"
 	File      = "file"
+	ShareGPT  = "sharegpt"
 )
 
 // turnsOfMultiTurn is the length of a conversation.
@@ -40,7 +41,7 @@ func NewWorkload(kind string, words int, overlap float64, seed uint64) (*Workloa
 	}
 	w := &Workload{Kind: kind, Words: words, Turns: 1, Seed: seed}
 	switch kind {
-	case Diverse:
+	case Diverse, JSON:
 	case RAG:
 		if !(overlap >= 0.30 && overlap <= 0.95) {
 			return nil, fmt.Errorf("%w: overlap %v is not in 0.30..0.95", ErrOptions, overlap)
@@ -49,35 +50,7 @@ func NewWorkload(kind string, words int, overlap float64, seed uint64) (*Workloa
 	case MultiTurn:
 		w.Turns = turnsOfMultiTurn
 	default:
-		return nil, fmt.Errorf("%w: workload %q is not diverse, rag or multiturn", ErrOptions, kind)
-	}
-	return w, nil
-}
-
-// ReadWorkload reads prompts from JSONL, one {"prompt": "..."} a line, used in order and again from the start. Lines are
-// bounded by 4 MiB and their number by MaxRequests.
-func ReadWorkload(r io.Reader) (*Workload, error) {
-	w := &Workload{Kind: File, Turns: 1}
-	in := bufio.NewScanner(r)
-	in.Buffer(nil, 4<<20)
-	for n := 1; in.Scan(); n++ {
-		if strings.TrimSpace(in.Text()) == "" {
-			continue
-		}
-		var line struct{ Prompt string }
-		if err := json.Unmarshal(in.Bytes(), &line); err != nil {
-			return nil, fmt.Errorf("read prompt of line %d: %w", n, err)
-		}
-		if line.Prompt == "" || len(w.prompts) >= MaxRequests {
-			return nil, fmt.Errorf("%w: line %d has no prompt, or is one too many", ErrOptions, n)
-		}
-		w.prompts = append(w.prompts, line.Prompt)
-	}
-	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("read prompts: %w", err)
-	}
-	if len(w.prompts) == 0 {
-		return nil, fmt.Errorf("%w: no prompts", ErrOptions)
+		return nil, fmt.Errorf("%w: workload %q is not diverse, rag, multiturn or json", ErrOptions, kind)
 	}
 	return w, nil
 }
@@ -103,8 +76,8 @@ const sharedStream = 1<<64 - 1
 
 // Session returns the user's turns of conversation i: one for all but multi-turn.
 func (w *Workload) Session(i int) []string {
-	if w.Kind == File {
-		return []string{w.prompts[i%len(w.prompts)]}
+	if w.sessions != nil {
+		return w.sessions[i%len(w.sessions)]
 	}
 	rng := rand.New(rand.NewPCG(w.Seed, uint64(i)))
 	turns := make([]string, w.Turns)
@@ -115,7 +88,26 @@ func (w *Workload) Session(i int) []string {
 	if shared > 0 {
 		turns[0] = words(rand.New(rand.NewPCG(w.Seed, sharedStream)), shared) + " " + turns[0]
 	}
+	if w.Kind == JSON {
+		turns[0] += jsonRequest
+	}
 	return turns
+}
+
+// jsonRequest ends a prompt of the json workload, and jsonFormat holds the answer to it.
+const (
+	jsonRequest = "\n\nDescribe this as a JSON record with a title, three tags and a score from 0 to 9."
+	jsonFormat  = `{"type":"json_schema","json_schema":{"name":"record","strict":true,"schema":{"type":"object","properties":{` +
+		`"title":{"type":"string","maxLength":40},"tags":{"type":"array","items":{"type":"string","maxLength":16},"minItems":3,"maxItems":3},` +
+		`"score":{"type":"integer","minimum":0,"maximum":9}},"required":["title","tags","score"],"additionalProperties":false}}}`
+)
+
+// format is the response_format that every request of the workload asks for; nil: none.
+func (w *Workload) format() json.RawMessage {
+	if w != nil && w.Kind == JSON {
+		return json.RawMessage(jsonFormat)
+	}
+	return nil
 }
 
 // hashed is the number of sessions that are hashed and compared; a file is hashed whole.
@@ -126,7 +118,7 @@ func (w *Workload) Hash() string {
 	h := sha256.New()
 	enc := json.NewEncoder(h) // a hash never refuses a write
 	_ = enc.Encode(w)
-	for i := range max(hashed, len(w.prompts)) {
+	for i := range max(hashed, len(w.sessions)) {
 		_ = enc.Encode(w.Session(i))
 	}
 	return hex.EncodeToString(h.Sum(nil))
