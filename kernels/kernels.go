@@ -192,6 +192,18 @@ type SampleOut struct {
 	TopLog  []float32
 }
 
+// Flight is a step that was handed to the device.
+type Flight interface {
+	// Wait returns when the step has ended, with its first error; what Sample was to choose is then known. Call it once.
+	Wait() error
+}
+
+// Pipeline is a Backend that can take a step while the one before it still runs. Its Run is Submit and Wait.
+type Pipeline interface {
+	// Submit executes the queue and empties it without waiting for the end.
+	Submit() (Flight, error)
+}
+
 // Backend runs operations on one device. A Backend is used by one goroutine at a time.
 type Backend interface {
 	// Name is a short description such as "cpu avx512-bf16 x2".

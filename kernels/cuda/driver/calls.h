@@ -1,0 +1,45 @@
+// Prototypes of the wrappers in shim.c, one per entry point.
+#pragma once
+#include "shim.h"
+rd_result rd_cuInit(unsigned f);
+rd_result rd_cuDriverGetVersion(int *v);
+rd_result rd_cuDeviceGetCount(int *n);
+rd_result rd_cuDeviceGet(int *d, int i);
+rd_result rd_cuDeviceGetName(char *s, int n, int d);
+rd_result rd_cuDeviceGetUuid(char *s, int d);
+rd_result rd_cuDeviceGetAttribute(int *v, int a, int d);
+rd_result rd_cuDevicePrimaryCtxRetain(rd_handle *c, int d);
+rd_result rd_cuDevicePrimaryCtxRelease_v2(int d);
+rd_result rd_cuDevicePrimaryCtxSetFlags_v2(int d, unsigned f);
+rd_result rd_cuCtxSetCurrent(rd_handle c);
+rd_result rd_cuMemGetInfo_v2(size_t *f, size_t *t);
+rd_result rd_cuMemAlloc_v2(rd_ptr *p, size_t n);
+rd_result rd_cuMemFree_v2(rd_ptr p);
+rd_result rd_cuMemHostAlloc(void **p, size_t n, unsigned f);
+rd_result rd_cuMemFreeHost(void *p);
+rd_result rd_cuStreamCreate(rd_handle *s, unsigned f);
+rd_result rd_cuStreamDestroy_v2(rd_handle s);
+rd_result rd_cuStreamSynchronize(rd_handle s);
+rd_result rd_cuStreamQuery(rd_handle s);
+rd_result rd_cuStreamWaitEvent(rd_handle s, rd_handle e);
+rd_result rd_cuStreamBeginCapture_v2(rd_handle s, int m);
+rd_result rd_cuStreamEndCapture(rd_handle s, rd_handle *g);
+rd_result rd_cuGraphInstantiateWithFlags(rd_handle *e, rd_handle g);
+rd_result rd_cuGraphLaunch(rd_handle e, rd_handle s);
+rd_result rd_cuGraphExecDestroy(rd_handle e);
+rd_result rd_cuGraphDestroy(rd_handle g);
+rd_result rd_cuEventCreate(rd_handle *e, unsigned f);
+rd_result rd_cuEventDestroy_v2(rd_handle e);
+rd_result rd_cuEventRecord(rd_handle e, rd_handle s);
+rd_result rd_cuEventQuery(rd_handle e);
+rd_result rd_cuEventSynchronize(rd_handle e);
+rd_result rd_cuEventElapsedTime(float *ms, rd_handle a, rd_handle b);
+rd_result rd_cuModuleUnload(rd_handle m);
+rd_result rd_cuModuleGetFunction(rd_handle *f, rd_handle m, const char *s);
+rd_result rd_cuFuncSetAttribute(rd_handle f, int a, int v);
+rd_result rd_cuFuncGetAttribute(int *v, int a, rd_handle f);
+rd_result rd_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, rd_handle f, int threads, size_t shared);
+rd_result rd_cuGetErrorName(rd_result r, const char **s);
+rd_result rd_cuGetErrorString(rd_result r, const char **s);
+rd_result rd_module(rd_handle *m, const void *image, char *log, int bytes);
+rd_result rd_tensor_map(void *map, rd_ptr base, uint64_t cols, uint64_t rows, uint64_t stride_bytes, uint32_t box_cols, uint32_t box_rows, int swizzle, int promotion);

@@ -1,0 +1,136 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"radish/kernels"
+	"radish/kernels/cuda/driver"
+)
+
+// flight is a submitted command list.
+type flight struct {
+	b      *Backend
+	number uint64
+	after  []func()
+}
+
+// Run submits what is queued and waits for it.
+func (b *Backend) Run() error {
+	f, err := b.Submit()
+	if err != nil {
+		return err
+	}
+	return f.Wait()
+}
+
+// flagArgs is the parameter of kernel mark in rows.cu.
+type flagArgs struct{ flag, number uint64 }
+
+// Submit hands the queued operations to the device and returns. Up to stageCount-1 flights may be in the air; one more
+// waits for the oldest.
+func (b *Backend) Submit() (kernels.Flight, error) {
+	l := &b.list
+	l.number++
+	s := &l.stages[l.stage]
+	s.number = l.number
+	f := &flight{b: b, number: l.number, after: l.after}
+	err := errors.Join(l.err, b.send(s))
+	l.head, l.body, l.tail, l.params = l.head[:0], l.body[:0], l.tail[:0], l.params[:0]
+	l.plain, l.after, l.err = false, nil, nil
+	b.step.placed = false
+	if err != nil {
+		return nil, fmt.Errorf("submit step: %w", err)
+	}
+	return f, b.nextStage()
+}
+
+// send is what Submit does on the stream: the tables as one copy, uploads, kernels (as a graph when they were seen
+// before), results, and the flag.
+func (b *Backend) send(s *stage) error {
+	l := &b.list
+	if s.arenaUsed > 0 {
+		l.head = append(l.head, driver.Op{Kind: driver.ToDevice, Dst: uint64(l.arena), Src: address(s.arena), Bytes: uint64(s.arenaUsed)})
+	}
+	if err := b.stream.Exec(l.head, nil); err != nil {
+		return err
+	}
+	if g := b.graphs.find(b); g != nil {
+		if err := b.stream.Launch(g); err != nil {
+			return err
+		}
+	} else if err := b.stream.Exec(l.body, l.params); err != nil {
+		return err
+	}
+	l.body, l.params = l.body[:0], l.params[:0]
+	launch(b, "mark", grid{x: 1, threads: 1}, flagArgs{address(l.flagMem), l.number})
+	return b.stream.Exec(append(l.tail, l.body...), l.params)
+}
+
+// flush runs what is queued so far, because the next operation needs the tables for itself.
+func (b *Backend) flush() {
+	f, err := b.Submit()
+	if err == nil {
+		err = f.Wait()
+	}
+	b.list.err = err
+}
+
+// nextStage takes the next stage and waits until its last user is done.
+func (b *Backend) nextStage() error {
+	l := &b.list
+	l.stage = (l.stage + 1) % stageCount
+	s := &l.stages[l.stage]
+	if err := b.await(s.number); err != nil {
+		return err
+	}
+	for _, m := range s.spill {
+		if err := driver.HostFree(m); err != nil {
+			return err
+		}
+	}
+	s.used, s.arenaUsed, s.spill = 0, 0, nil
+	return nil
+}
+
+// Wait returns when the flight's operations have ended, with the first error. Results that the host asked for are valid
+// afterwards.
+func (f *flight) Wait() error {
+	if err := f.b.await(f.number); err != nil {
+		return fmt.Errorf("wait for step: %w", err)
+	}
+	for _, do := range f.after {
+		do()
+	}
+	f.after = nil
+	return nil
+}
+
+const (
+	spin = 60 * time.Microsecond // a wait polls this long without pause: a small model's step ends within it
+	ask  = 20 * time.Millisecond // a device that failed raises no flag, so the driver is asked now and then
+)
+
+// await polls the flag that the last kernel of a submission raises: it spins shortly, then sleeps in short naps.
+func (b *Backend) await(number uint64) error {
+	began := time.Now()
+	asked := began
+	for atomic.LoadUint64(b.list.flag) < number {
+		now := time.Now()
+		if now.Sub(began) < spin {
+			runtime.Gosched()
+			continue
+		}
+		if now.Sub(asked) > ask {
+			asked = now
+			if err := b.stream.Failed(); err != nil {
+				return err
+			}
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+	return nil
+}
