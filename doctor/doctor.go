@@ -43,16 +43,18 @@ type Check struct {
 	Title     string
 	Family    string
 	DependsOn []string      // ids; a check is skipped unless all of them are ok or warn
+	Minor     bool          // that it could not tell does not make the report's verdict unknown
 	Timeout   time.Duration // 0 means two seconds
 	Run       func(context.Context, *host.Facts) Finding
 }
 
-// Finding is a check's answer. Run fills in ID, Title and Family.
+// Finding is a check's answer. Run fills in ID, Title, Family and Minor.
 type Finding struct {
 	ID       string     `json:"id"`
 	Title    string     `json:"title"`
 	Family   string     `json:"family"`
 	State    State      `json:"state"`
+	Minor    bool       `json:"minor,omitempty"`
 	Summary  string     `json:"summary"`
 	Evidence []Evidence `json:"evidence"`
 	Rule     string     `json:"rule"` // with its number

@@ -27,21 +27,25 @@ type Report struct {
 var states = []State{OK, Warn, Fail, Unknown, Skipped, Crashed}
 
 // count sets Counts and Verdict: fail if anything failed or crashed, else warn if anything warned, else unknown if
-// anything is unknown or nothing at all was seen to be well, else ok.
+// anything but a minor check is unknown or nothing at all was seen to be well, else ok.
 func (r *Report) count() {
 	r.Counts = make(map[State]int, len(states))
 	for _, s := range states {
 		r.Counts[s] = 0
 	}
+	unknown := 0
 	for _, f := range r.Findings {
 		r.Counts[f.State]++
+		if f.State == Unknown && !f.Minor {
+			unknown++
+		}
 	}
 	switch {
 	case r.Counts[Fail]+r.Counts[Crashed] > 0:
 		r.Verdict = Fail
 	case r.Counts[Warn] > 0:
 		r.Verdict = Warn
-	case r.Counts[Unknown] > 0 || r.Counts[OK] == 0:
+	case unknown > 0 || r.Counts[OK] == 0:
 		r.Verdict = Unknown
 	default:
 		r.Verdict = OK

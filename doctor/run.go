@@ -76,7 +76,7 @@ func isolated(ctx context.Context, facts *host.Facts, c Check) Finding {
 }
 
 func label(c Check, f Finding) Finding {
-	f.ID, f.Title, f.Family = c.ID, c.Title, c.Family
+	f.ID, f.Title, f.Family, f.Minor = c.ID, c.Title, c.Family, c.Minor
 	f.Summary = printable(f.Summary)
 	told := make([]Evidence, 0, len(f.Evidence))
 	for _, e := range f.Evidence {

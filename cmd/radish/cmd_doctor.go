@@ -29,7 +29,7 @@ EXIT STATUS
   1    an error, said on stderr
   2    a flag or argument that is not right
   5    a check failed or crashed
-  6    none failed, but one warned or could not tell
+  6    none failed, but one warned or, if it is not a minor one (see --list), could not tell
   130  interrupted
 `
 
@@ -170,9 +170,13 @@ func watch(ctx context.Context, term *ui.Terminal, checks []doctor.Check, fl doc
 }
 
 func listChecks(term *ui.Terminal, checks []doctor.Check) error {
-	rows := [][]string{{"id", "family", "title", "needs"}}
+	rows := [][]string{{"id", "family", "weight", "title", "needs"}}
 	for _, k := range checks {
-		rows = append(rows, []string{k.ID, k.Family, k.Title, strings.Join(k.DependsOn, " ")})
+		weight := "full"
+		if k.Minor {
+			weight = "minor"
+		}
+		rows = append(rows, []string{k.ID, k.Family, weight, k.Title, strings.Join(k.DependsOn, " ")})
 	}
 	return ui.Table(term.Out, rows)
 }

@@ -7,6 +7,8 @@ package check
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"radish/doctor"
@@ -33,16 +35,24 @@ func All() []doctor.Check {
 		{ID: "gpu.ecc", Family: "gpu", Title: "uncorrected memory errors", DependsOn: []string{"gpu.nvml"}, Run: ecc},
 		{ID: "gpu.temp", Family: "gpu", Title: "temperature", DependsOn: []string{"gpu.nvml"}, Run: temperature},
 		{ID: "gpu.power", Family: "gpu", Title: "power limit", DependsOn: []string{"gpu.nvml"}, Run: power},
+		{ID: "gpu.remap", Family: "gpu", Title: "spare rows of the memory", DependsOn: []string{"gpu.nvml"}, Run: rows},
+		{ID: "gpu.pcie", Family: "gpu", Title: "link to the host", DependsOn: []string{"gpu.nvml"}, Run: pcie},
+		{ID: "gpu.nvlink", Family: "gpu", Title: "links between cards", DependsOn: []string{"gpu.nvml"}, Run: nvlink},
+		{ID: "gpu.xid", Family: "gpu", Title: "the driver's errors", Minor: true, DependsOn: []string{"gpu.device_nodes"}, Run: xid},
+		{ID: "gpu.holders", Family: "gpu", Title: "who is on the cards", DependsOn: []string{"gpu.nvml"}, Run: holders},
+		{ID: "gpu.orphans", Family: "gpu", Title: "workers left behind", DependsOn: []string{"gpu.device_nodes"}, Run: orphans},
+		{ID: "gpu.persistence", Family: "gpu", Title: "persistence mode", Minor: true, DependsOn: []string{"gpu.nvml"}, Run: persistence},
+		{ID: "gpu.toolkit", Family: "gpu", Title: "CUDA toolkit", Minor: true, DependsOn: []string{"gpu.nvml"}, Run: toolkit},
 		{ID: "gpu.clocks", Family: "gpu", Title: "clocks not held down", DependsOn: []string{"gpu.nvml"}, Run: clocks},
 
 		{ID: "cg.memory", Family: "container", Title: "memory this process may use", Run: memory},
-		{ID: "cg.oom_history", Family: "container", Title: "processes killed for memory", Run: oomHistory},
+		{ID: "cg.oom_history", Family: "container", Title: "processes killed for memory", Minor: true, Run: oomHistory},
 		{ID: "cg.cpu", Family: "container", Title: "processors this process may use", Run: cpus},
-		{ID: "cg.pids", Family: "container", Title: "number of processes allowed", Run: pids},
+		{ID: "cg.pids", Family: "container", Title: "number of processes allowed", Minor: true, Run: pids},
 		{ID: "lim.shm", Family: "container", Title: "size of /dev/shm", Run: shm},
 		{ID: "lim.nofile", Family: "container", Title: "open files allowed", Run: noFile},
 		{ID: "sys.initpid1", Family: "container", Title: "process 1", Run: pid1},
-		{ID: "sys.clock", Family: "container", Title: "clock", Run: clock},
+		{ID: "sys.clock", Family: "container", Title: "clock", Minor: true, Run: clock},
 
 		{ID: "disk.target_fs", Family: "storage", Title: "kind of filesystem", Run: filesystems},
 		{ID: "disk.free", Family: "storage", Title: "free space", Run: diskFree},
@@ -98,7 +108,40 @@ func (v *verdict) say(s doctor.State, format string, args ...any) {
 }
 
 func (v *verdict) finding(rule string) finding {
-	return finding{State: v.state, Rule: rule, Summary: strings.Join(v.texts, "; ")}
+	return finding{State: v.state, Rule: rule, Summary: strings.Join(merged(v.texts), "; ")}
+}
+
+// numbered is what one of several cards or devices has to say.
+var numbered = regexp.MustCompile(`^(gpu|device) ([0-9]+): (.*)$`)
+
+// said is one thing told, and the cards that it is told of.
+type said struct {
+	kind, what string
+	who        []string
+}
+
+// merged tells once what several cards say: "gpu 0,1,2: off".
+func merged(texts []string) []string {
+	var all []said
+	for _, text := range texts {
+		kind, who, what := "", "", text
+		if m := numbered.FindStringSubmatch(text); m != nil {
+			kind, who, what = m[1], m[2], m[3]
+		}
+		i := slices.IndexFunc(all, func(s said) bool { return s.kind == kind && s.what == what })
+		if i < 0 {
+			i, all = len(all), append(all, said{kind: kind, what: what})
+		}
+		all[i].who = append(all[i].who, who)
+	}
+	told := make([]string, 0, len(all))
+	for _, s := range all {
+		if s.kind != "" {
+			s.what = s.kind + " " + strings.Join(s.who, ",") + ": " + s.what
+		}
+		told = append(told, s.what)
+	}
+	return told
 }
 
 func bytesText(n uint64) string {

@@ -25,14 +25,20 @@ var expected = map[string]struct {
 	machine func() machine
 	states  string
 }{
-	"a40-runpod": {a40, "gpu.memory=warn gpu.count=fail gpu.mig=skipped gpu.driver_cuda=ok cg.oom_history=warn lim.shm=warn disk.target_fs=warn disk.free=warn disk.inodes=warn cg.memory=ok"},
-	"rtx4090":    {rtx4090, "gpu.forward_compat=fail gpu.power=warn gpu.clocks=warn gpu.temp=warn gpu.ecc=skipped port.bind=fail hf.env=warn"},
+	"a40-runpod": {a40, "gpu.holders=warn gpu.xid=unknown gpu.memory=warn gpu.count=fail gpu.mig=skipped gpu.driver_cuda=ok cg.oom_history=warn lim.shm=warn disk.target_fs=warn disk.free=warn disk.inodes=warn cg.memory=ok"},
+	"rtx4090":    {rtx4090, "gpu.cuinit=fail gpu.kernels=skipped gpu.forward_compat=fail gpu.power=warn gpu.clocks=warn gpu.temp=warn gpu.ecc=skipped port.bind=fail hf.env=warn"},
 	"h100":       {h100, "gpu.nvml=ok gpu.arch=ok gpu.ecc=ok model.files=skipped"},
 	"a100-mig":   {a100mig, "gpu.mig=fail gpu.ecc=fail gpu.driver_cuda=fail"},
 	"no-driver":  {noDriver, "gpu.device_nodes=skipped gpu.libs=skipped gpu.nvml=skipped gpu.ecc=skipped"},
 	"stub":       {stub, "gpu.libs=fail gpu.nvml=skipped gpu.arch=skipped"},
 	"no-runtime": {noRuntime, "gpu.device_nodes=fail gpu.nvml=skipped cg.oom_history=warn disk.target_fs=warn"},
-	"hanging":    {hanging, "gpu.nvml=fail gpu.cuinit=fail gpu.memory=skipped"},
+	"dgx-h200":   {h200dgx, "gpu.nvlink=ok gpu.cuinit=ok gpu.xid=ok gpu.remap=ok gpu.pcie=ok"},
+	"no-fabric":  {noFabric, "gpu.cuinit=fail gpu.kernels=skipped gpu.nvlink=fail"},
+	"dgx-sick":   {sickDGX, "gpu.remap=fail gpu.pcie=warn gpu.nvlink=fail gpu.compute_mode=fail gpu.temp=fail gpu.xid=fail gpu.count=warn gpu.persistence=ok"},
+	"dgx-mute": {muteDGX, "gpu.remap=unknown gpu.pcie=unknown gpu.nvlink=unknown gpu.compute_mode=unknown gpu.temp=unknown gpu.ecc=unknown " +
+		"gpu.power=unknown gpu.clocks=unknown gpu.holders=unknown gpu.persistence=unknown gpu.mig=ok gpu.memory=ok gpu.arch=ok"},
+	"mig":     {migDGX, "gpu.mig=warn"},
+	"hanging": {hanging, "gpu.nvml=fail gpu.cuinit=fail gpu.memory=skipped"},
 }
 
 func TestMachines(t *testing.T) {
@@ -119,11 +125,12 @@ func TestNothingKnown(t *testing.T) {
 	blind := host.Reading{Err: why}
 	f := &host.Facts{Time: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Clock: host.Clock{Err: why}, Memory: host.MemoryReading{Err: why},
 		Limits: host.Limits{OOMKills: blind, PidsMax: blind, PidsNow: blind, NoFile: blind, NoFileHard: blind, ShmErr: why},
-		Disks:  []host.Disk{{Use: "model cache", Err: why}}}
+		Disks:  []host.Disk{{Use: "model cache", Err: why}}, Others: host.Others{Err: why}}
+	f.NVIDIA.Xids.Err = why
 	c := host.Card{GPU: host.GPU{Name: "x", Major: 9}, Unread: map[string]string{"card": why}}
 	f.NVIDIA.NVML = host.NVML{Driver: "what", Cards: []host.Card{c}}
 	known := map[string]bool{"hf.token": true, "hf.env": true, "gpu.nvml": true, "gpu.arch": true,
-		"gpu.forward_compat": true, "gpu.count": true}
+		"gpu.forward_compat": true, "gpu.count": true, "gpu.toolkit": true}
 	for _, k := range All() {
 		k.DependsOn = nil
 		r := doctor.Run(t.Context(), f, []doctor.Check{k})

@@ -16,7 +16,7 @@ const patience = 10 * time.Second
 
 // silent judges a driver that did not answer: after a short wait nobody knows whether it is slow or hangs.
 func silent(m facts, rule, source, why string) finding {
-	if m.Wait < patience {
+	if m.Self.Wait < patience {
 		f := is(doctor.Unknown, rule, "the driver did not answer: it is slow, or it hangs")
 		return fixed(seen(f, source, "%s", why), doctor.SetFlag, "give it more time", "radish", "doctor", "--only", "gpu", "--wait", "20s")
 	}
@@ -77,7 +77,7 @@ func eachDevice(c host.CUDA, rule string) finding {
 	var f finding
 	for _, d := range c.Devices {
 		if d.Failed.Code == 0 {
-			v.say(doctor.OK, "device %d computes", d.Index)
+			v.say(doctor.OK, "device %d: computes", d.Index)
 			f = seen(f, fmt.Sprintf("cuda device %d", d.Index), "%s, sm_%d%d", d.Name, d.Major, d.Minor)
 			continue
 		}
@@ -95,25 +95,25 @@ func eachDevice(c host.CUDA, rule string) finding {
 func kernels(_ context.Context, m facts) finding {
 	const rule = "code for sm_XY runs on X.Z with Z >= Y, with an a only on X.Y; PTX of compute_XY on any later card"
 	source := "inside this binary"
-	if len(m.Kernels) == 0 {
+	if len(m.Self.Kernels) == 0 {
 		return seen(is(doctor.Skipped, rule, "this binary holds no GPU code: it computes on the CPU"), source, "none")
 	}
 	var v verdict
 	for _, d := range m.NVIDIA.CUDA.Devices {
 		sm := d.Major*10 + d.Minor
-		switch code, jit := best(m.Kernels, sm); {
+		switch code, jit := best(m.Self.Kernels, sm); {
 		case code == "":
-			v.say(doctor.Fail, "device %d (sm_%d): no code for it in this binary", d.Index, sm)
+			v.say(doctor.Fail, "device %d: sm_%d, no code for it in this binary", d.Index, sm)
 		case jit:
-			v.say(doctor.Warn, "device %d (sm_%d): only %s, which the driver has to compile at the first start", d.Index, sm, code)
+			v.say(doctor.Warn, "device %d: sm_%d, only %s, which the driver has to compile at the first start", d.Index, sm, code)
 		default:
-			v.say(doctor.OK, "device %d (sm_%d) runs %s", d.Index, sm, code)
+			v.say(doctor.OK, "device %d: sm_%d, runs %s", d.Index, sm, code)
 		}
 	}
 	if v.state == "" {
 		return is(doctor.Unknown, rule, "CUDA did not tell its devices")
 	}
-	return seen(v.finding(rule), source, "%s", strings.Join(m.Kernels, ", "))
+	return seen(v.finding(rule), source, "%s", strings.Join(m.Self.Kernels, ", "))
 }
 
 // best is the newest code that runs on a card, machine code before PTX.

@@ -22,7 +22,7 @@ const (
 )
 
 func memory(_ context.Context, m facts) finding {
-	const rule = "available memory >= 4 GiB, < 1 GiB fails; the tightest cgroup counts, inactive page cache subtracted"
+	const rule = "available memory >= 4 GiB, < 1 GiB fails; the tightest cgroup counts, page cache subtracted"
 	if m.Memory.Err != "" {
 		return is(doctor.Unknown, rule, "memory could not be read: %s", m.Memory.Err)
 	}

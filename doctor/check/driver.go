@@ -14,6 +14,9 @@ import (
 func deviceNodes(_ context.Context, m facts) finding {
 	const rule = "with a driver, /dev/nvidiactl, /dev/nvidia-uvm and at least 1 /dev/nvidiaN must be there"
 	n := m.NVIDIA
+	if n.Err != "" {
+		return is(doctor.Unknown, rule, "%s", n.Err)
+	}
 	var cards, ctl, uvm int
 	for _, node := range n.Nodes {
 		switch rest := strings.TrimPrefix(node, "/dev/nvidia"); {
@@ -93,6 +96,10 @@ func nvmlAnswers(_ context.Context, m facts) finding {
 	}
 	f := is(doctor.OK, rule, "driver %s, %d cards", n.Driver, len(n.Cards))
 	for _, c := range n.Cards {
+		if why, lost := c.Unread["card"]; lost {
+			f = fixed(is(doctor.Fail, rule, "gpu %d cannot be opened: %s", c.Index, why), doctor.ChangeHost, "the card is lost to this host: move to another")
+			return seen(f, card(c.Index), "%s", why)
+		}
 		f = seen(f, card(c.Index), "%s, sm_%d%d, %s", c.Name, c.Major, c.Minor, bytesText(c.MemoryTotal))
 	}
 	return f
@@ -146,7 +153,7 @@ func forwardCompat(_ context.Context, m facts) finding {
 	if strings.Contains(lib.Path, "/compat/") {
 		f = is(doctor.OK, rule, "the loader takes a forward-compatibility libcuda, which these cards support")
 		for _, c := range m.NVIDIA.NVML.Cards {
-			if strings.Contains(c.Name, "GeForce") {
+			if strings.Contains(c.Name, "GeForce") || strings.Contains(c.Name, "TITAN") {
 				f = fixed(is(doctor.Fail, rule, "%s does not support the forward-compatibility libcuda", c.Name),
 					doctor.EditTemplate, "drop "+strings.TrimSuffix(lib.Path, "/libcuda.so.1")+" from LD_LIBRARY_PATH")
 				break
@@ -157,17 +164,59 @@ func forwardCompat(_ context.Context, m facts) finding {
 }
 
 func gpuCount(_ context.Context, m facts) finding {
-	const rule = "NVML must list at least as many cards as RUNPOD_GPU_COUNT"
-	have := len(m.NVIDIA.NVML.Cards)
+	const rule = "NVML must list at least as many cards as RUNPOD_GPU_COUNT, and CUDA as many as NVML"
+	have, cuda := len(m.NVIDIA.NVML.Cards), m.NVIDIA.CUDA
 	text, ok := m.Env.Get("RUNPOD_GPU_COUNT")
 	promised, err := strconv.Atoi(text)
+	visible, narrowed := m.Env.Get("CUDA_VISIBLE_DEVICES")
+	started := cuda.Err+cuda.Absent == "" && cuda.Failed.Code == 0
 	f := is(doctor.OK, rule, "%d cards", have)
 	switch {
 	case ok && err != nil:
 		f = is(doctor.Unknown, rule, "RUNPOD_GPU_COUNT is not a number")
 	case ok && promised > have:
 		f = fixed(is(doctor.Fail, rule, "paid for %d GPUs, there are %d", promised, have), doctor.RecreatePod, "make the pod anew and tell the provider")
+	case started && len(cuda.Devices) != have && narrowed:
+		f = fixed(is(doctor.Warn, rule, "CUDA sees %d of %d cards: CUDA_VISIBLE_DEVICES=%s", len(cuda.Devices), have, visible),
+			doctor.SetFlag, "unset CUDA_VISIBLE_DEVICES, unless that is meant")
+	case started && len(cuda.Devices) != have && !cut(m):
+		f = is(doctor.Warn, rule, "CUDA sees %d devices, NVML %d cards", len(cuda.Devices), have)
 	}
-	visible, _ := m.Env.Get("CUDA_VISIBLE_DEVICES")
-	return seen(seen(f, "RUNPOD_GPU_COUNT", "%s", orNone(text)), "CUDA_VISIBLE_DEVICES", "%s", orNone(visible))
+	f = seen(seen(f, "RUNPOD_GPU_COUNT", "%s", orNone(text)), "CUDA_VISIBLE_DEVICES", "%s", orNone(visible))
+	if started {
+		f = seen(f, "cuDeviceGetCount", "%d", len(cuda.Devices))
+	}
+	return f
+}
+
+// cut says that a card is cut into MIG instances, of which CUDA sees one.
+func cut(m facts) bool {
+	for _, c := range m.NVIDIA.NVML.Cards {
+		if c.MIG.On {
+			return true
+		}
+	}
+	return false
+}
+
+// toolkit tells what is installed. radish's own kernels need no toolkit; engines that compile at run time do.
+func toolkit(_ context.Context, m facts) finding {
+	const rule = "an installed toolkit should know the card's architecture; radish itself needs none"
+	t := m.NVIDIA.Toolkit
+	if t.Dir == "" {
+		return seen(is(doctor.OK, rule, "none, and radish needs none: engines that compile kernels at run time do"), "CUDA_HOME, CUDA_PATH, /usr/local/cuda", "none")
+	}
+	f := is(doctor.OK, rule, "CUDA %s in %s, compiler: %s", orNone(t.Version), t.Dir, orNone(t.NVCC))
+	have, err := version.NewVersion(t.Version)
+	if err != nil {
+		return seen(is(doctor.Unknown, rule, "%s has no readable version.json", t.Dir), t.Dir+"/version.json", "%s", orNone(t.Version))
+	}
+	for _, c := range m.NVIDIA.NVML.Cards {
+		a, known := table().arch(c.Major*10 + c.Minor)
+		if first, err := version.NewVersion(a.CUDA); known && err == nil && have.LessThan(first) {
+			f = is(doctor.Warn, rule, "CUDA %s cannot compile for sm_%d (%s), which CUDA %s was the first to know", t.Version, a.SM, c.Name, a.CUDA)
+			f = fixed(f, doctor.EditTemplate, "choose an image with CUDA "+a.CUDA+" or later, if an engine compiles kernels here")
+		}
+	}
+	return seen(f, t.Dir+"/version.json", "%s", t.Version)
 }

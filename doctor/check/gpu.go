@@ -42,7 +42,7 @@ func unread(v *verdict, c host.Card, what string) (raw string, ok bool) {
 	switch {
 	case !ok:
 		return "", false
-	case why == host.NotSupported || why == "switched off":
+	case why == host.NotSupported || why == host.SwitchedOff:
 		v.say(doctor.Skipped, "gpu %d: %s is %s", c.Index, what, why)
 	default:
 		v.say(doctor.Unknown, "gpu %d: %s could not be read: %s", c.Index, what, why)
@@ -54,6 +54,9 @@ func gpuArch(_ context.Context, m facts) finding {
 	ref := table()
 	return eachCard(m, fmt.Sprintf("sm >= 75 to compute, >= 80 for bf16, >= 89 for fp8 (table of %s)", ref.Date),
 		func(v *verdict, c host.Card) string {
+			if raw, bad := unread(v, c, "capability"); bad {
+				return raw
+			}
 			sm := c.Major*10 + c.Minor
 			a, known := ref.arch(sm)
 			switch {
@@ -122,17 +125,24 @@ func mig(_ context.Context, m facts) finding {
 			return raw
 		}
 		switch {
-		case !c.MIG:
+		case !c.MIG.On:
 			v.say(doctor.OK, "gpu %d: off", c.Index)
 		case c.Unread["mig_instances"] != "":
 			v.say(doctor.Unknown, "gpu %d: on, its instances could not be read", c.Index)
-		case c.MIGInstances == 0:
+		case c.MIG.Instances == 0:
 			v.say(doctor.Fail, "gpu %d: on, without an instance: nothing can compute", c.Index)
 		default:
-			v.say(doctor.Warn, "gpu %d: on, %d instances: only the instance's memory counts, and no NVLink", c.Index, c.MIGInstances)
+			v.say(doctor.Warn, "gpu %d: on, %d instances: only the instance's %s count, and no NVLink", c.Index, c.MIG.Instances, orUnknown(c.MIG.Memory))
 		}
-		return fmt.Sprintf("enabled %t, instances %d", c.MIG, c.MIGInstances)
+		return fmt.Sprintf("enabled %t, instances %d", c.MIG.On, c.MIG.Instances)
 	})
+}
+
+func orUnknown(bytes uint64) string {
+	if bytes == 0 {
+		return "memory (of unknown size)"
+	}
+	return bytesText(bytes)
 }
 
 func ecc(_ context.Context, m facts) finding {
@@ -141,14 +151,14 @@ func ecc(_ context.Context, m facts) finding {
 			return raw
 		}
 		switch {
-		case c.ECCVolatile > 0:
-			v.say(doctor.Fail, "gpu %d: %d uncorrected errors since the driver loaded", c.Index, c.ECCVolatile)
-		case c.ECCAggregate > 0:
-			v.say(doctor.Warn, "gpu %d: %d uncorrected errors in its life", c.Index, c.ECCAggregate)
+		case c.ECC.Volatile > 0:
+			v.say(doctor.Fail, "gpu %d: %d uncorrected errors since the driver loaded", c.Index, c.ECC.Volatile)
+		case c.ECC.Aggregate > 0:
+			v.say(doctor.Warn, "gpu %d: %d uncorrected errors in its life", c.Index, c.ECC.Aggregate)
 		default:
 			v.say(doctor.OK, "gpu %d: none", c.Index)
 		}
-		return fmt.Sprintf("uncorrected: volatile %d, aggregate %d", c.ECCVolatile, c.ECCAggregate)
+		return fmt.Sprintf("uncorrected: volatile %d, aggregate %d", c.ECC.Volatile, c.ECC.Aggregate)
 	})
 	if f.State == doctor.Fail {
 		f = fixed(f, doctor.ChangeHost, "move to another host: results from this card cannot be trusted")
@@ -164,14 +174,14 @@ func temperature(_ context.Context, m facts) finding {
 			}
 		}
 		switch {
-		case c.Temperature >= c.SlowdownAt:
-			v.say(doctor.Fail, "gpu %d: %d C, slows down at %d C", c.Index, c.Temperature, c.SlowdownAt)
-		case c.Temperature+marginWarn >= c.SlowdownAt:
-			v.say(doctor.Warn, "gpu %d: %d C, slows down at %d C", c.Index, c.Temperature, c.SlowdownAt)
+		case c.Heat.Now >= c.Heat.SlowdownAt:
+			v.say(doctor.Fail, "gpu %d: %d C, slows down at %d C", c.Index, c.Heat.Now, c.Heat.SlowdownAt)
+		case c.Heat.Now+marginWarn >= c.Heat.SlowdownAt:
+			v.say(doctor.Warn, "gpu %d: %d C, slows down at %d C", c.Index, c.Heat.Now, c.Heat.SlowdownAt)
 		default:
-			v.say(doctor.OK, "gpu %d: %d C", c.Index, c.Temperature)
+			v.say(doctor.OK, "gpu %d: %d C", c.Index, c.Heat.Now)
 		}
-		return fmt.Sprintf("%d C, slowdown at %d C", c.Temperature, c.SlowdownAt)
+		return fmt.Sprintf("%d C, slowdown at %d C", c.Heat.Now, c.Heat.SlowdownAt)
 	})
 }
 
@@ -180,12 +190,12 @@ func power(_ context.Context, m facts) finding {
 		if raw, bad := unread(v, c, "power"); bad {
 			return raw
 		}
-		if uint64(c.PowerLimit)*100 < uint64(c.PowerDefault)*powerWarn {
-			v.say(doctor.Warn, "gpu %d: capped at %d of %d W", c.Index, c.PowerLimit/1000, c.PowerDefault/1000)
+		if uint64(c.Power.Limit)*100 < uint64(c.Power.Default)*powerWarn {
+			v.say(doctor.Warn, "gpu %d: capped at %d of %d W", c.Index, c.Power.Limit/1000, c.Power.Default/1000)
 		} else {
-			v.say(doctor.OK, "gpu %d: %d W", c.Index, c.PowerLimit/1000)
+			v.say(doctor.OK, "gpu %d: %d W", c.Index, c.Power.Limit/1000)
 		}
-		return fmt.Sprintf("enforced %d mW, default %d mW", c.PowerLimit, c.PowerDefault)
+		return fmt.Sprintf("enforced %d mW, default %d mW", c.Power.Limit, c.Power.Default)
 	})
 }
 

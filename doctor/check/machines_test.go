@@ -37,7 +37,7 @@ func (m machine) Clock() (now time.Time, kept bool, err error) {
 
 // CUDA sees the cards that NVML sees, unless the machine says otherwise.
 func (m machine) CUDA(context.Context) host.CUDA {
-	if m.cuda.Failed.Code != 0 || m.cuda.Err+m.cuda.Absent != "" || m.nvml.Err != "" {
+	if len(m.cuda.Devices) > 0 || m.cuda.Failed.Code != 0 || m.cuda.Err+m.cuda.Absent != "" || m.nvml.Err != "" {
 		return m.cuda
 	}
 	c := host.CUDA{Driver: m.nvml.CUDA}
@@ -97,6 +97,7 @@ func with(files ...map[string]string) map[string]string {
 }
 
 var nodes = map[string]string{"dev/nvidia0": "", "dev/nvidiactl": "", "dev/nvidia-uvm": "",
+	"dev/kmsg":                                   "6,1,1,-;Linux version\n",
 	"proc/driver/nvidia/version":                 "NVRM version: NVIDIA UNIX x86_64 Kernel Module\n",
 	"usr/lib/x86_64-linux-gnu/libcuda.so.1":      "elf",
 	"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1": "elf"}
@@ -136,7 +137,9 @@ var roomy = host.Space{Total: 1000 * gib, Free: 600 * gib, Inodes: 1 << 26, Inod
 
 func theCard(name string, sm int, gibs uint64, watts uint32) host.Card {
 	return host.Card{GPU: host.GPU{Name: name, Major: sm / 10, Minor: sm % 10, MemoryTotal: gibs * gib, MemoryFree: gibs*gib - 400<<20},
-		Temperature: 38, SlowdownAt: 95, PowerLimit: watts * 1000, PowerDefault: watts * 1000, ClocksReasons: 1, Unread: map[string]string{}}
+		Heat: host.Heat{Now: 38, SlowdownAt: 95}, Power: host.Power{Limit: watts * 1000, Default: watts * 1000}, ClocksReasons: 1,
+		PCIe: host.PCIe{Width: 16, MaxWidth: 16, Generation: 1, MaxGeneration: 4}, Persistence: true,
+		Unread: map[string]string{"nvlink": host.NotSupported, "fabric": host.NotSupported}}
 }
 
 func driver(version string, cuda int, cards ...host.Card) host.NVML {
@@ -148,16 +151,20 @@ func a40() machine {
 	c.MemoryFree = 23 * gib
 	c.Holders = []host.Holder{{PID: 3141592, Bytes: 21 * gib}}
 	c.Unread["mig"] = host.NotSupported
-	return machine{files: with(nodes, podV1), nvml: driver("550.54.15", 12040, c), disk: host.Space{Total: 50 * gib, Free: 4 * gib, Inodes: 1 << 20, InodesFree: 9000},
+	files := with(nodes, podV1)
+	delete(files, "dev/kmsg")
+	return machine{files: files, nvml: driver("550.54.15", 12040, c), disk: host.Space{Total: 50 * gib, Free: 4 * gib, Inodes: 1 << 20, InodesFree: 9000},
 		shm: 64 << 20, env: []string{"HOME=/root", "RUNPOD_POD_ID=p", "RUNPOD_GPU_COUNT=2", "RUNPOD_API_KEY=" + sentinel, "HF_TOKEN=hf_" + sentinel + "abcd"}}
 }
 
 func rtx4090() machine {
 	c := theCard("NVIDIA GeForce RTX 4090", 89, 24, 450)
-	c.PowerLimit, c.ClocksReasons, c.Temperature = 300000, 0x44, 91
+	c.Power.Limit, c.ClocksReasons, c.Heat.Now = 300000, 0x44, 91
 	c.Unread["ecc"], c.Unread["mig"] = "switched off", host.NotSupported
-	files := with(nodes, serverV2, map[string]string{"usr/local/cuda/compat/libcuda.so.1": "elf"})
-	return machine{files: files, nvml: driver("580.95.05", 13000, c), disk: roomy, shm: 8 * gib, taken: 30000,
+	files := with(nodes, serverV2, map[string]string{"usr/local/cuda/compat/libcuda.so.1": "elf",
+		"usr/local/cuda/version.json": `{"cuda": {"version": "12.8.0"}}`, "usr/local/cuda/bin/nvcc": "elf"})
+	no := host.CUDA{Failed: host.Call{Step: "cuInit", Code: 804, Name: "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE"}}
+	return machine{files: files, nvml: driver("580.95.05", 13000, c), cuda: no, disk: roomy, shm: 8 * gib, taken: 30000,
 		env: []string{"HOME=/root", "LD_LIBRARY_PATH=/usr/local/cuda/compat", "HF_HUB_ENABLE_HF_TRANSFER=1"}}
 }
 
@@ -168,7 +175,7 @@ func h100() machine {
 
 func a100mig() machine {
 	c := theCard("NVIDIA A100-SXM4-80GB", 80, 80, 400)
-	c.MIG, c.ECCVolatile = true, 2
+	c.MIG.On, c.ECC.Volatile = true, 2
 	return machine{files: with(nodes, serverV2), nvml: driver("470.57.02", 11040, c), disk: roomy, shm: 8 * gib, env: []string{"HOME=/root"}}
 }
 

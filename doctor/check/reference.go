@@ -4,9 +4,12 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/go-version"
+
+	"radish/doctor"
 )
 
 // reference.json is what vendors publish, with the day it was read.
@@ -26,6 +29,12 @@ type reference struct {
 		Driver *version.Version `json:"driver"`
 	} `json:"toolkits"`
 	Archs []arch `json:"archs"`
+	Xids  []struct {
+		Numbers []int          `json:"numbers"`
+		State   doctor.State   `json:"state"`
+		Text    string         `json:"text"`
+		Kind    doctor.FixKind `json:"kind"`
+	} `json:"xids"`
 }
 
 type arch struct {
@@ -82,4 +91,14 @@ func (r reference) arch(sm int) (arch, bool) {
 		}
 	}
 	return arch{}, false
+}
+
+// xid says what an error number of the driver means. One that the table does not know is a warning.
+func (r reference) xid(n int) (state doctor.State, text string, kind doctor.FixKind) {
+	for _, x := range r.Xids {
+		if slices.Contains(x.Numbers, n) {
+			return x.State, x.Text, x.Kind
+		}
+	}
+	return doctor.Warn, "not in the table: look it up in NVIDIA's catalogue", doctor.RecreatePod
 }

@@ -51,6 +51,7 @@ func (c Child) ask(ctx context.Context, what string, answer any) (why string) {
 	if limit == 0 {
 		limit = DefaultWait - 100*time.Millisecond
 	}
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Path)
@@ -60,7 +61,7 @@ func (c Child) ask(ctx context.Context, what string, answer any) (why string) {
 	cmd.WaitDelay = 50 * time.Millisecond
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return fmt.Sprintf("no answer within %s", limit)
+		return fmt.Sprintf("no answer within %s", time.Since(begin).Round(10*time.Millisecond))
 	}
 	if err != nil {
 		return fmt.Sprintf("asking the driver ended with %v: %s", err, lastLine(problem.String()))

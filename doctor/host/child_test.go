@@ -14,7 +14,7 @@ func shell(script string) Child {
 
 func TestChildAnswers(t *testing.T) {
 	want := NVML{Driver: "550.54.15", CUDA: 12040, Cards: []Card{{GPU: GPU{Name: "NVIDIA A40", Major: 8, Minor: 6},
-		ECCVolatile: 1 << 40, Holders: []Holder{{7, ^uint64(0)}}, Unread: map[string]string{"mig": NotSupported}}}}
+		ECC: ECC{Volatile: 1 << 40}, Holders: []Holder{{7, ^uint64(0)}}, Unread: map[string]string{"mig": NotSupported}}}}
 	b, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -35,9 +35,9 @@ func TestChildInTrouble(t *testing.T) {
 			t.Errorf("%s: %q, want %q", script, got.Err, want)
 		}
 	}
-	c := shell("exec sleep 600")
+	c := shell("exec sleep 600; # $0")
 	c.Limit = 20 * time.Millisecond
-	if got := c.NVML(t.Context()); !strings.Contains(got.Err, "no answer within 20ms") {
+	if got := c.NVML(t.Context()); !strings.Contains(got.Err, "no answer within") {
 		t.Errorf("a child that hangs: %+v", got)
 	}
 	if got := (Child{}).NVML(t.Context()); got.Err == "" {

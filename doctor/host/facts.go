@@ -8,19 +8,18 @@ import (
 
 // Facts is everything the checks may know, read once. Secrets are masked while reading: no field holds one.
 type Facts struct {
-	Root    string // "/" or a fixture
-	Time    time.Time
-	Wait    time.Duration // how long a reader was waited for
-	Clock   Clock
-	Memory  MemoryReading
-	Limits  Limits
-	Self    Self
-	NVIDIA  NVIDIA
-	Disks   []Disk // the model cache, then the working directory
-	Ports   []Port // the wanted port first
-	Env     Env
-	Model   *Model   // nil: no model was named
-	Kernels []string // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"; empty: it computes on the CPU only
+	Root   string // "/" or a fixture
+	Time   time.Time
+	Clock  Clock
+	Memory MemoryReading
+	Limits Limits
+	Self   Self
+	NVIDIA NVIDIA
+	Disks  []Disk // the model cache, then the working directory
+	Ports  []Port // the wanted port first
+	Env    Env
+	Model  *Model // nil: no model was named
+	Others Others
 }
 
 // Clock is what the kernel says of its own clock.
@@ -40,10 +39,10 @@ type Options struct {
 	Root    string   // "" means "/"
 	Environ []string // as os.Environ gives it
 	WorkDir string
-	Model   string // a model directory; empty: none
-	Port    int    // the port a server would take; 0 means 30000
-	System  System // nil: the live machine
-	Kernels []string
+	Model   string        // a model directory; empty: none
+	Port    int           // the port a server would take; 0 means 30000
+	System  System        // nil: the live machine
+	Kernels []string      // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"
 	Wait    time.Duration // for one reader; 0 means DefaultWait
 }
 
@@ -84,26 +83,31 @@ func (o Options) complete() Options {
 // error. A reader that hangs is left behind, because a process in the kernel's uninterruptible sleep cannot be stopped.
 func Read(ctx context.Context, o Options) *Facts {
 	o = o.complete()
-	f := &Facts{Root: o.Root, Wait: o.Wait, Kernels: o.Kernels, Self: readSelf(o.Root)}
-	f.Env = readEnv(o.Root, o.Environ)
 	w := waiter{ctx, o.Wait}
-	nvml := later(w, func() NVML { return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
-	cuda := later(w, func() CUDA { return o.System.CUDA(ctx) }, func(why string) CUDA { return CUDA{Err: why} })
+	ctx, cancel := context.WithTimeout(ctx, o.Wait)
+	defer cancel()
+	f := &Facts{Root: o.Root, Self: readSelf(o)}
+	f.Env = readEnv(o.Root, o.Environ)
+	files := later(w, func() NVIDIA { return readNVIDIA(o.Root, f.Env) }, func(why string) NVIDIA { return NVIDIA{Err: why} })
+	asked := make(chan struct{}) // one after the other: the context that CUDA makes must not be seen as somebody's
+	nvml := later(w, func() NVML { defer close(asked); return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
+	cuda := later(w, func() CUDA { <-asked; return o.System.CUDA(ctx) }, func(why string) CUDA { return CUDA{Err: why} })
 	ports := later(w, func() []Port { return readPorts(o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
 	disks := later(w, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
+	others := later(w, func() Others { return readProcesses(o.Root) }, func(why string) Others { return Others{Err: why} })
 	model := later(w, func() *Model { return readModel(o.Model) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
 	f.Time, f.Clock = readClock(o.System)
 	f.Memory = readMemory(o)
 	f.Limits = readLimits(o)
-	f.NVIDIA = readNVIDIA(o.Root, f.Env)
-	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model = nvml(), cuda(), ports(), disks(), model()
+	f.NVIDIA = files()
+	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model, f.Others = nvml(), cuda(), ports(), disks(), model(), others()
 	return f
 }
 
 // waiter says how long to wait.
 type waiter struct {
-	ctx   context.Context
-	limit time.Duration
+	parent context.Context
+	limit  time.Duration
 }
 
 // later starts read and returns a function that waits for it, or for too long.
@@ -125,8 +129,8 @@ func later[T any](w waiter, read func() T, late func(why string) T) func() T {
 			return v
 		case <-limit.C:
 			return late(fmt.Sprintf("no answer within %s", w.limit))
-		case <-w.ctx.Done():
-			return late(w.ctx.Err().Error())
+		case <-w.parent.Done():
+			return late(w.parent.Err().Error())
 		}
 	}
 }

@@ -236,24 +236,56 @@ func TestReadNVML(t *testing.T) {
 	lib.DeviceGetHandleByIndexFunc = func(int) (nvml.Device, nvml.Return) { return dev, nvml.SUCCESS }
 	lib.SystemGetCudaDriverVersionFunc = func() (int, nvml.Return) { return 12040, nvml.SUCCESS }
 	lib.ShutdownFunc = func() nvml.Return { return nvml.SUCCESS }
+	lib.ExtensionsFunc = func() nvml.ExtendedInterface { return symbols{"nvmlDeviceGetGpuFabricInfo": true} }
 	lib.InitFunc = func() nvml.Return { return nvml.ERROR_LIBRARY_NOT_FOUND }
-	if n := readNVML(lib); !n.Absent || n.Err == "" {
+	if n := ReadNVML(lib); !n.Absent || n.Err == "" {
 		t.Errorf("without a library: %+v", n)
 	}
 	lib.InitFunc = func() nvml.Return { return nvml.SUCCESS }
 	healthy(dev)
 	dev.GetEccModeFunc = func() (nvml.EnableState, nvml.EnableState, nvml.Return) { return 0, 0, nvml.ERROR_NOT_SUPPORTED }
 	dev.GetTemperatureFunc = func(nvml.TemperatureSensors) (uint32, nvml.Return) { return 0, nvml.ERROR_UNKNOWN }
-	n := readNVML(lib)
+	n := ReadNVML(lib)
 	if n.Err != "" || len(n.Cards) != 1 || n.CUDA != 12040 {
 		t.Fatalf("nvml %+v", n)
 	}
 	c := n.Cards[0]
-	if c.Unread["ecc"] != NotSupported || c.Unread["temperature"] == "" || c.Unread["temperature"] == NotSupported || len(c.Unread) != 2 {
+	if c.Unread["ecc"] != NotSupported || c.Unread["temperature"] == "" || c.Unread["temperature"] == NotSupported ||
+		!strings.Contains(c.Unread["fabric"], "no nvmlDeviceGetGpuFabricInfo") || !strings.Contains(c.Unread["pcie_replays"], "panicked") || len(c.Unread) != 4 {
 		t.Errorf("unread %v", c.Unread)
 	}
-	if c.PowerLimit != 250000 || c.SlowdownAt != 95 || !c.MIG || c.MIGInstances != 2 || c.Holders[0].PID != 4711 || c.ClocksReasons != 4 {
+	if c.Power != (Power{250000, 300000}) || c.Heat.SlowdownAt != 95 || c.MIG != (MIG{true, 2, 10 << 30}) || c.Holders[0].PID != 4711 || c.ClocksReasons != 4 {
 		t.Errorf("card %+v", c)
+	}
+	if c.PCIe != (PCIe{8, 16, 1, 4, 0}) || c.NVLink.Up != 3 || c.NVLink.Down != 1 || c.Rows != (Rows{1, 2, true, false}) || !c.Persistence {
+		t.Errorf("links, rows and persistence of %+v", c)
+	}
+	lib.DeviceGetHandleByIndexFunc = func(int) (nvml.Device, nvml.Return) { return nil, nvml.ERROR_GPU_IS_LOST }
+	if n = ReadNVML(lib); n.Err != "" || n.Cards[0].Unread["card"] == "" {
+		t.Errorf("a lost card: %+v", n)
+	}
+}
+
+// symbols are what a driver's library lacks.
+type symbols map[string]bool
+
+func (s symbols) LookupSymbol(name string) error {
+	if s[name] {
+		return errors.New("not found")
+	}
+	return nil
+}
+
+func TestP2P(t *testing.T) {
+	a, b := card(), card()
+	a.GetP2PStatusFunc = func(nvml.Device, nvml.GpuP2PCapsIndex) (nvml.GpuP2PStatus, nvml.Return) {
+		return nvml.P2P_STATUS_CHIPSET_NOT_SUPPORTED, nvml.SUCCESS
+	}
+	if got := withoutP2P(make([]Card, 2), []nvml.Device{a, b}); len(got) != 1 || got[0] != "0-1: chipset not supported" {
+		t.Errorf("pairs %v", got)
+	}
+	if nvml.P2P_STATUS_OK != 0 {
+		t.Error("ok is not 0")
 	}
 }
 
@@ -265,7 +297,9 @@ func healthy(dev *mock.Device) {
 	dev.GetMaxMigDeviceCountFunc = func() (int, nvml.Return) { return 7, nvml.SUCCESS }
 	dev.GetMigDeviceHandleByIndexFunc = func(i int) (nvml.Device, nvml.Return) {
 		if i < 2 {
-			return nil, nvml.SUCCESS
+			return &mock.Device{GetMemoryInfoFunc: func() (nvml.Memory, nvml.Return) {
+				return nvml.Memory{Total: uint64(10*(i+1)) << 30}, nvml.SUCCESS
+			}}, nvml.SUCCESS
 		}
 		return nil, nvml.ERROR_NOT_FOUND
 	}
@@ -275,6 +309,21 @@ func healthy(dev *mock.Device) {
 	dev.GetTemperatureThresholdFunc = func(nvml.TemperatureThresholds) (uint32, nvml.Return) { return 95, nvml.SUCCESS }
 	dev.GetEnforcedPowerLimitFunc = func() (uint32, nvml.Return) { return 250000, nvml.SUCCESS }
 	dev.GetPowerManagementDefaultLimitFunc = func() (uint32, nvml.Return) { return 300000, nvml.SUCCESS }
+	dev.GetPersistenceModeFunc = func() (nvml.EnableState, nvml.Return) { return nvml.FEATURE_ENABLED, nvml.SUCCESS }
+	dev.GetRemappedRowsFunc = func() (int, int, bool, bool, nvml.Return) { return 1, 2, true, false, nvml.SUCCESS }
+	dev.GetCurrPcieLinkWidthFunc = func() (int, nvml.Return) { return 8, nvml.SUCCESS }
+	dev.GetMaxPcieLinkWidthFunc = func() (int, nvml.Return) { return 16, nvml.SUCCESS }
+	dev.GetCurrPcieLinkGenerationFunc = func() (int, nvml.Return) { return 1, nvml.SUCCESS }
+	dev.GetMaxPcieLinkGenerationFunc = func() (int, nvml.Return) { return 4, nvml.SUCCESS }
+	dev.GetNvLinkStateFunc = func(i int) (nvml.EnableState, nvml.Return) {
+		switch {
+		case i < 3:
+			return nvml.FEATURE_ENABLED, nvml.SUCCESS
+		case i == 3:
+			return nvml.FEATURE_DISABLED, nvml.SUCCESS
+		}
+		return 0, nvml.ERROR_INVALID_ARGUMENT
+	}
 	dev.GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) { return 4, nvml.SUCCESS }
 }
 

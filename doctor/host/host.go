@@ -23,7 +23,7 @@ type Memory struct {
 	HostTotal     uint64 // of the machine
 	HostAvailable uint64 // of the machine, by the kernel's estimate
 	Limit         uint64 // tightest cgroup limit; 0: none
-	Used          uint64 // charged against that limit, inactive page cache subtracted
+	Used          uint64 // charged against that limit, page cache subtracted
 	Source        string // where the tighter figure came from: a file, or "host"
 }
 
@@ -53,14 +53,20 @@ func ReadMemory() (Memory, error) {
 // CPUs is the number of processors that this process may use: Go's scheduler already follows affinity and quota.
 func CPUs() int { return runtime.GOMAXPROCS(0) }
 
-// group is where one cgroup hierarchy keeps its memory figures.
+// group is where one cgroup hierarchy keeps its memory figures. The cache keys are the two lists of file pages: what
+// was read once and what was read again. Both are given back under pressure, so neither counts as used; a container that
+// has just read a checkpoint is full of them. Files of a tmpfs are on other lists and stay counted.
 type group struct {
-	mount, limit, usage, inactive string
+	mount  string
+	limits []string // the tightest counts; above memory.high a group is throttled to a crawl
+	usage  string
+	cache  []string
 }
 
 var (
-	version2 = group{"sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"}
-	version1 = group{"sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}
+	version2 = group{"sys/fs/cgroup", []string{"memory.max", "memory.high"}, "memory.current", []string{"inactive_file", "active_file"}}
+	version1 = group{"sys/fs/cgroup/memory", []string{"memory.limit_in_bytes"}, "memory.usage_in_bytes",
+		[]string{"total_inactive_file", "total_active_file"}}
 )
 
 // unlimited is above any real limit: version 1 writes a page-rounded maximum instead of a word.
@@ -97,16 +103,18 @@ func walk(m *Memory, root string, g group, own string) {
 }
 
 func tighten(m *Memory, g group, dir string) {
-	limit, ok := readNumber(filepath.Join(dir, g.limit))
-	if !ok || limit >= unlimited {
-		return
-	}
-	used, _ := readNumber(filepath.Join(dir, g.usage))
-	if cache := readStat(filepath.Join(dir, "memory.stat"), g.inactive); cache <= used {
-		used -= cache
-	}
-	if m.Limit == 0 || left(limit, used) < left(m.Limit, m.Used) {
-		m.Limit, m.Used, m.Source = limit, used, filepath.Join(dir, g.limit)
+	for _, name := range g.limits {
+		limit, ok := readNumber(filepath.Join(dir, name))
+		if !ok || limit >= unlimited {
+			continue
+		}
+		used, _ := readNumber(filepath.Join(dir, g.usage))
+		for _, key := range g.cache {
+			used -= min(used, readStat(filepath.Join(dir, "memory.stat"), key))
+		}
+		if m.Limit == 0 || left(limit, used) < left(m.Limit, m.Used) {
+			m.Limit, m.Used, m.Source = limit, used, filepath.Join(dir, name)
+		}
 	}
 }
 

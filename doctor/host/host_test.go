@@ -45,6 +45,20 @@ func TestCgroups(t *testing.T) {
 			"sys/fs/cgroup/pod/app/other/memory.max":     "1\n",
 			"sys/fs/cgroup/pod/app/other/memory.current": "1\n",
 		}, 8 * gib, 6 * gib},
+		"v2, throttled below its maximum, full of a checkpoint's pages": {map[string]string{
+			"proc/self/cgroup":             "0::/\n",
+			"sys/fs/cgroup/memory.max":     "80530636800\n",
+			"sys/fs/cgroup/memory.high":    "75161927680\n",
+			"sys/fs/cgroup/memory.current": "74678829056\n",
+			"sys/fs/cgroup/memory.stat":    "anon 536870912\nfile 73987522560\nshmem 0\nactive_file 64424509440\ninactive_file 9663676416\n",
+		}, 70 * gib, 70*gib - 590643200},
+		"v1, hybrid, both kinds of page cache": {map[string]string{
+			"proc/self/cgroup":                           "4:memory:/docker/x\n0::/docker/x\n",
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "4294967296\n",
+			"sys/fs/cgroup/memory/memory.usage_in_bytes": "4294967296\n",
+			"sys/fs/cgroup/memory/memory.stat":           "total_active_file 1073741824\ntotal_inactive_file 1073741824\n",
+			"sys/fs/cgroup/unified/memory.max":           "1\n",
+		}, 4 * gib, 2 * gib},
 		"v2, path of the host's view": {map[string]string{
 			"proc/self/cgroup":             "0::/docker/abc\n",
 			"sys/fs/cgroup/memory.max":     "2147483648\n",

@@ -56,7 +56,7 @@ func (Live) Bind(port int) error {
 }
 
 // NVML reads the driver's library in this process.
-func (Live) NVML(context.Context) NVML { return readNVML(nvml.New()) }
+func (Live) NVML(context.Context) NVML { return ReadNVML(nvml.New()) }
 
 // CUDA starts CUDA in this process and uses every device.
 func (Live) CUDA(context.Context) CUDA { return probeCUDA("libcuda.so.1") }

@@ -6,17 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/NVIDIA/go-nvml/pkg/nvml"
+	"time"
 )
 
 // NVIDIA is what the files and the driver's library say of the cards.
 type NVIDIA struct {
+	Err          string   // why not even the files could be read
 	Nodes        []string // /dev/nvidia0, /dev/nvidiactl, ...
 	KernelDriver string   // first line of /proc/driver/nvidia/version
 	Libs         []Lib
 	NVML         NVML
 	CUDA         CUDA
+	Xids         Xids
+	Toolkit      Toolkit
 }
 
 // Lib is one driver library where the loader looks, in its order.
@@ -32,6 +34,8 @@ type NVML struct {
 	Driver string
 	CUDA   int // 12040 is 12.4
 	Cards  []Card
+	NoP2P  []string // pairs of cards that cannot read each other's memory: "0-1: chipset not supported"
+	Took   time.Duration
 }
 
 // Card is one GPU. Unread names what NVML would not say, with its reason; the field is then zero and means nothing.
@@ -39,17 +43,57 @@ type Card struct {
 	GPU
 	UUID          string
 	ComputeMode   int // nvml.COMPUTEMODE_*
-	MIG           bool
-	MIGInstances  int
-	ECCVolatile   uint64 // uncorrected since the driver was loaded
-	ECCAggregate  uint64 // uncorrected in the card's life
-	Temperature   uint32 // degrees Celsius
-	SlowdownAt    uint32
-	PowerLimit    uint32 // milliwatts
-	PowerDefault  uint32
+	MIG           MIG
+	ECC           ECC
+	Rows          Rows
+	Heat          Heat
+	Power         Power
 	ClocksReasons uint64
+	PCIe          PCIe
+	NVLink        NVLink
+	Persistence   bool
 	Holders       []Holder
 	Unread        map[string]string
+}
+
+// MIG is how a card is cut into instances.
+type MIG struct {
+	On        bool
+	Instances int
+	Memory    uint64 // of the smallest instance; 0: unknown
+}
+
+// ECC counts uncorrected memory errors.
+type ECC struct {
+	Volatile  uint64 // since the driver was loaded
+	Aggregate uint64 // in the card's life
+}
+
+// Rows is the state of the memory's spare rows (Ampere and later), or of retired pages before it.
+type Rows struct {
+	Corrected, Uncorrected int
+	Pending                bool // takes effect at the next reset of the card
+	Failed                 bool // no spare row was left
+}
+
+// Heat is in degrees Celsius.
+type Heat struct{ Now, SlowdownAt uint32 }
+
+// Power is in milliwatts.
+type Power struct{ Limit, Default uint32 }
+
+// PCIe is the link to the host. The generation falls while a card idles, by design.
+type PCIe struct {
+	Width, MaxWidth           int
+	Generation, MaxGeneration int
+	Replays                   int // packets sent again since the driver was loaded
+}
+
+// NVLink counts links by state, and says what the fabric manager made of the card.
+type NVLink struct {
+	Up, Down int
+	Fabric   int // nvml.GPU_FABRIC_STATE_*
+	Status   int // nvmlReturn_t of the registration, once completed
 }
 
 // Holder is a process that NVML sees on a card. Its pid may belong to the host and must never be signalled.
@@ -61,6 +105,9 @@ type Holder struct {
 // NotSupported is what Unread holds where the card has no such feature.
 const NotSupported = "not supported"
 
+// SwitchedOff is what Unread holds where the feature is there and off.
+const SwitchedOff = "switched off"
+
 var libNames = []string{"libcuda.so.1", "libnvidia-ml.so.1"}
 
 // libDirs is where container runtimes and distributions put the driver's libraries.
@@ -68,7 +115,7 @@ var libDirs = strings.Fields(`/usr/lib/x86_64-linux-gnu /lib/x86_64-linux-gnu /u
 	/usr/lib /usr/lib/wsl/lib /usr/local/nvidia/lib64 /usr/local/nvidia/lib`)
 
 func readNVIDIA(root string, e Env) NVIDIA {
-	var n NVIDIA
+	n := NVIDIA{Xids: readXids(root), Toolkit: readToolkit(root, e)}
 	nodes, _ := filepath.Glob(filepath.Join(root, "dev/nvidia*")) // only a bad pattern is an error
 	for _, node := range nodes {
 		n.Nodes = append(n.Nodes, "/dev/"+filepath.Base(node))
@@ -124,119 +171,3 @@ func (n NVIDIA) Lib(name string) (Lib, bool) {
 	}
 	return Lib{}, false
 }
-
-// library is the part of NVML that reading needs.
-type library interface {
-	source
-	Init() nvml.Return
-	Shutdown() nvml.Return
-	SystemGetCudaDriverVersion() (int, nvml.Return)
-}
-
-// readNVML asks only symbols that every driver since 450 has: a missing one ends the whole process.
-func readNVML(lib library) NVML {
-	if ret := lib.Init(); ret != nvml.SUCCESS {
-		return NVML{Err: "nvmlInit: " + word(ret), Absent: ret == nvml.ERROR_LIBRARY_NOT_FOUND}
-	}
-	defer lib.Shutdown()
-	var n NVML
-	var ret nvml.Return
-	if n.Driver, ret = lib.SystemGetDriverVersion(); ret != nvml.SUCCESS {
-		return NVML{Err: "nvmlSystemGetDriverVersion: " + word(ret)}
-	}
-	if n.CUDA, ret = lib.SystemGetCudaDriverVersion(); ret != nvml.SUCCESS {
-		n.CUDA = 0
-	}
-	count, ret := lib.DeviceGetCount()
-	if ret != nvml.SUCCESS {
-		n.Err = "nvmlDeviceGetCount: " + word(ret)
-		return n
-	}
-	for i := range min(count, maxCards) {
-		g, err := one(lib, i)
-		if err != nil {
-			n.Err = err.Error()
-			return n
-		}
-		n.Cards = append(n.Cards, readCard(lib, g))
-	}
-	return n
-}
-
-func readCard(lib source, g GPU) Card {
-	c := Card{GPU: g, Unread: map[string]string{}}
-	dev, ret := lib.DeviceGetHandleByIndex(g.Index)
-	if !c.got("card", ret) {
-		return c
-	}
-	c.readState(dev)
-	c.readHealth(dev)
-	return c
-}
-
-// got notes under name what could not be read.
-func (c *Card) got(name string, ret nvml.Return) bool {
-	switch ret {
-	case nvml.SUCCESS:
-		return true
-	case nvml.ERROR_NOT_SUPPORTED:
-		c.Unread[name] = NotSupported
-	default:
-		c.Unread[name] = word(ret)
-	}
-	return false
-}
-
-func (c *Card) readState(dev nvml.Device) {
-	var ret nvml.Return
-	c.UUID, ret = dev.GetUUID()
-	c.got("uuid", ret)
-	mode, ret := dev.GetComputeMode()
-	if c.got("compute_mode", ret) {
-		c.ComputeMode = int(mode)
-	}
-	if current, _, ret := dev.GetMigMode(); c.got("mig", ret) {
-		c.MIG = current == nvml.DEVICE_MIG_ENABLE
-	}
-	if c.MIG {
-		if n, ret := dev.GetMaxMigDeviceCount(); c.got("mig_instances", ret) {
-			for i := range min(n, 64) {
-				if _, ret := dev.GetMigDeviceHandleByIndex(i); ret == nvml.SUCCESS {
-					c.MIGInstances++
-				}
-			}
-		}
-	}
-	procs, ret := dev.GetComputeRunningProcesses()
-	c.got("holders", ret)
-	for _, p := range procs {
-		c.Holders = append(c.Holders, Holder{p.Pid, p.UsedGpuMemory})
-	}
-}
-
-func (c *Card) readHealth(dev nvml.Device) {
-	var ret nvml.Return
-	if on, _, ret := dev.GetEccMode(); c.got("ecc", ret) {
-		if on == nvml.FEATURE_DISABLED {
-			c.Unread["ecc"] = "switched off"
-		} else {
-			c.ECCVolatile, ret = dev.GetTotalEccErrors(nvml.MEMORY_ERROR_TYPE_UNCORRECTED, nvml.VOLATILE_ECC)
-			c.got("ecc", ret)
-			c.ECCAggregate, ret = dev.GetTotalEccErrors(nvml.MEMORY_ERROR_TYPE_UNCORRECTED, nvml.AGGREGATE_ECC)
-			c.got("ecc", ret)
-		}
-	}
-	c.Temperature, ret = dev.GetTemperature(nvml.TEMPERATURE_GPU)
-	c.got("temperature", ret)
-	c.SlowdownAt, ret = dev.GetTemperatureThreshold(nvml.TEMPERATURE_THRESHOLD_SLOWDOWN)
-	c.got("slowdown", ret)
-	c.PowerLimit, ret = dev.GetEnforcedPowerLimit()
-	c.got("power", ret)
-	c.PowerDefault, ret = dev.GetPowerManagementDefaultLimit()
-	c.got("power", ret)
-	c.ClocksReasons, ret = dev.GetCurrentClocksThrottleReasons()
-	c.got("clocks", ret)
-}
-
-// word is NVML's own text for a result, with its number.
-func word(ret nvml.Return) string { return ret.String() }

@@ -5,12 +5,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Self is what the kernel says of this process and of the one it lives under.
+// Self is this process: what it was given, and what the kernel lets it do.
 type Self struct {
-	PID1       string // the name of process 1; empty: not readable
-	Seccomp    int    // 0 none, 1 strict, 2 filter; -1: unknown
+	Kernels    []string      // GPU code inside this binary; empty: it computes on the CPU only
+	Wait       time.Duration // how long a reader was waited for
+	PID1       string        // the name of process 1; empty: not readable
+	Seccomp    int           // 0 none, 1 strict, 2 filter; -1: unknown
 	NoNewPrivs bool
 	CapEff     uint64 // effective capabilities
 	Err        string // why /proc/self/status could not be read
@@ -19,9 +22,9 @@ type Self struct {
 // CapSysPtrace is the bit of CapEff that lets a process look into others' (capability.h).
 const CapSysPtrace = 19
 
-func readSelf(root string) Self {
-	s := Self{PID1: readWord(root, "proc/1/comm"), Seccomp: -1}
-	b, err := os.ReadFile(filepath.Join(root, "proc/self/status"))
+func readSelf(o Options) Self {
+	s := Self{Kernels: o.Kernels, Wait: o.Wait, PID1: readWord(o.Root, "proc/1/comm"), Seccomp: -1}
+	b, err := os.ReadFile(filepath.Join(o.Root, "proc/self/status"))
 	if err != nil {
 		s.Err = err.Error()
 		return s
