@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +20,7 @@ type benchRadixFlags struct {
 	opts   bench.RadixOptions
 	words  int
 	seed   uint64
+	only   []string
 	output string
 	asJSON bool
 }
@@ -54,6 +57,7 @@ Exit status is 1 when no scenario was valid, or when the server reuses no prefix
 	fs.IntVar(&f.opts.Requests, "requests", 0, "measured requests of one run (default: two for each user)")
 	fs.IntVar(&f.words, "input-words", 256, "words of a prompt; of a conversation's last one")
 	fs.Uint64Var(&f.seed, "seed", 1, "of the prompts")
+	fs.StringSliceVar(&f.only, "only", nil, "scenarios to run, by the beginning of their names (default: all)")
 	fs.StringVar(&f.output, "output", "", "write the result to this JSON file")
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	return c
@@ -62,6 +66,9 @@ Exit status is 1 when no scenario was valid, or when the server reuses no prefix
 func (f *benchRadixFlags) run(ctx context.Context, term *ui.Terminal) (err error) {
 	if f.opts.Scenarios, err = bench.Scenarios(f.words, f.seed); err != nil {
 		return asUsage(err)
+	}
+	if err := f.choose(); err != nil {
+		return err
 	}
 	if f.opts.Requests == 0 {
 		f.opts.Requests = 2 * f.opts.Users
@@ -89,6 +96,22 @@ func (f *benchRadixFlags) run(ctx context.Context, term *ui.Terminal) (err error
 		}
 	}
 	return advise(errNotValid, "radish bench serve --url %s", res.URL)
+}
+
+// choose keeps the scenarios that --only names.
+func (f *benchRadixFlags) choose() error {
+	all := f.opts.Scenarios
+	for _, name := range f.only {
+		if !slices.ContainsFunc(all, func(s bench.Scenario) bool { return strings.HasPrefix(s.Name, name) }) {
+			return &usageError{err: fmt.Errorf("read only: no scenario begins with %q", name)}
+		}
+	}
+	if len(f.only) > 0 {
+		f.opts.Scenarios = slices.DeleteFunc(all, func(s bench.Scenario) bool {
+			return !slices.ContainsFunc(f.only, func(name string) bool { return strings.HasPrefix(s.Name, name) })
+		})
+	}
+	return nil
 }
 
 func onOff(on bool) string {
