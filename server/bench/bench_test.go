@@ -3,124 +3,12 @@ package bench
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
+	"errors"
 	"math"
-	"math/rand/v2"
-	"net"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 )
-
-const (
-	fakeTTFT   = 150 * time.Millisecond
-	fakeITL    = 10 * time.Millisecond
-	fakeTokens = 20
-)
-
-// fake is a server whose timings are known exactly, on virtual time and pipes.
-type fake struct {
-	mu       sync.Mutex
-	rng      *rand.Rand
-	errors   float64 // share answered with 500 after a second: an error's time must move nothing
-	start    time.Time
-	stallAt  time.Duration // for one second nothing begins; 0: never
-	whole    bool
-	withhold bool // usage
-}
-
-func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	f.mu.Lock()
-	fail := f.rng.Float64() < f.errors
-	f.mu.Unlock()
-	if fail {
-		time.Sleep(time.Second)
-		http.Error(w, "broken", http.StatusInternalServerError)
-		return
-	}
-	if since := time.Since(f.start); f.stallAt > 0 && since >= f.stallAt && since < f.stallAt+time.Second {
-		time.Sleep(f.stallAt + time.Second - since)
-	}
-	time.Sleep(fakeTTFT)
-	usage := fmt.Sprintf(`"usage":{"prompt_tokens":100,"completion_tokens":%d,"prompt_tokens_details":{"cached_tokens":25}}`, fakeTokens)
-	if f.whole {
-		fmt.Fprintf(w, `{"choices":[{"message":{"content":"a"},"finish_reason":"length"}],%s}`, usage)
-		return
-	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n") // no first token yet
-	for i := range fakeTokens {
-		if i > 0 {
-			time.Sleep(fakeITL)
-		}
-		fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{\"content\":\"a \"}}]}\n\n")
-		w.(http.Flusher).Flush()
-	}
-	fmt.Fprint(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\n")
-	if !f.withhold {
-		fmt.Fprintf(w, "data: {\"choices\":[],%s}\n\n", usage)
-	}
-	fmt.Fprint(w, "data: [DONE]\n\n")
-}
-
-// pipes is a listener whose connections stay in memory.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	p.conns <- there
-	return here, nil
-}
-
-// measure runs o against f on virtual time and returns its one level.
-func measure(t *testing.T, f *fake, o Options) (level Level, res *Result) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		f.rng, f.start = rand.New(rand.NewPCG(7, 7)), time.Now()
-		server := &http.Server{Handler: f}
-		go server.Serve(p)
-		tr := &http.Transport{DialContext: p.dial, MaxIdleConnsPerHost: 1000}
-		o.Target = Target{Natural: o.Target.Natural, URL: "http://user:sentinel@fake", Key: "sentinel", Model: "m", MaxTokens: fakeTokens, Client: &http.Client{Transport: tr}}
-		var err error
-		if o.Workload, err = NewWorkload(Diverse, 20, 0, 1); err != nil {
-			t.Fatal(err)
-		}
-		if res, err = Run(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		tr.CloseIdleConnections()
-		server.Close()
-		level = res.Levels[0]
-	})
-	return level, res
-}
-
-func near(t *testing.T, what string, got, want float64) {
-	t.Helper()
-	if !(math.Abs(got-want) <= 0.02*want) {
-		t.Errorf("%s is %v, the server's is %v", what, got, want)
-	}
-}
 
 func TestKnownTimings(t *testing.T) {
 	l, res := measure(t, &fake{}, Options{Users: []int{10}, Requests: 500})
@@ -161,18 +49,174 @@ func TestStallShowsInOpenLoop(t *testing.T) {
 	}
 }
 
+// TestTruthWithJitterErrorsAndStall is all at once: what the server says of itself is what is reported.
+func TestTruthWithJitterErrorsAndStall(t *testing.T) {
+	f := &fake{jitter: 0.1, errors: 0.05, stallAt: 30 * time.Second}
+	l, _ := measure(t, f, Options{Rates: []float64{30}, Requests: 1500, Seed: 5})
+	if !l.Valid || l.Counts.Failed < 45 || l.Counts.Complete+l.Counts.Failed != 1500 {
+		t.Fatalf("valid %v %v, counts %+v", l.Valid, l.Reasons, l.Counts)
+	}
+	near(t, "ttft p50", l.Latency.TTFT.P50, quantile(f.ttft, 0.5))
+	near(t, "ttft p90", l.Latency.TTFT.P90, quantile(f.ttft, 0.9))
+	near(t, "itl p50", l.Latency.ITL.P50, quantile(f.gap, 0.5))
+	near(t, "itl p99", l.Latency.ITL.P99, quantile(f.gap, 0.99))
+	near(t, "itl mean", l.Latency.ITL.Mean, fakeITL.Seconds())
+	near(t, "tpot p50", l.Latency.TPOT.P50, fakeITL.Seconds())
+	near(t, "rate", l.Rates.Sent, 30)
+	near(t, "answers", l.Rates.Requests, 30*float64(l.Counts.Complete)/1500)
+	near(t, "output", l.Rates.Output, l.Rates.Requests*fakeTokens)
+	if l.Latency.TTFT.P99 < 0.5 || l.Latency.E2E.Max < 1.2 || l.Latency.E2E.Max > 1.6 {
+		t.Errorf("a stall of 1 s gives ttft p99 %v, e2e max %v", l.Latency.TTFT.P99, l.Latency.E2E.Max)
+	}
+	// The difference of two independent normal gaps has the mean absolute value 2/sqrt(pi) of one's deviation.
+	near(t, "jitter", l.Latency.Jitter.Mean, 2/math.Sqrt(math.Pi)*0.1*fakeITL.Seconds())
+}
+
 func TestUnstreamedHasNoTTFT(t *testing.T) {
 	l, _ := measure(t, &fake{whole: true}, Options{Users: []int{2}, Requests: 10})
-	if l.Latency.TTFT != nil || l.Latency.TPOT != nil || l.Latency.E2E == nil || len(l.Reasons) == 0 {
+	if l.Latency.TTFT != nil || l.Latency.TPOT != nil || l.Latency.E2E == nil || len(l.Reasons) == 0 || l.Counts.Streamed != 0 {
 		t.Errorf("%+v", l)
 	}
 }
 
-func TestInvalidWithoutUsageOrSuccess(t *testing.T) {
-	for name, f := range map[string]*fake{"usage": {withhold: true}, "complete": {errors: 1}} {
-		l, _ := measure(t, f, Options{Users: []int{2}, Requests: 10})
-		if l.Valid || !strings.Contains(strings.Join(l.Reasons, ";"), name) {
-			t.Errorf("%s: %v %v", name, l.Valid, l.Reasons)
+// TestVoid holds the figures that must not be used, each with its reason.
+func TestVoid(t *testing.T) {
+	letters := func(s string) int { return len(strings.Fields(s)) }
+	for _, c := range []struct {
+		why  string
+		fake *fake
+	}{
+		{"without usage", &fake{withhold: true}},
+		{"no complete answer", &fake{errors: 1}},
+		{"no complete answer", &fake{dieAt: 1}},
+		{"usage says 100 output tokens, which came in 200 chunks", &fake{usage: 10}},
+		{"the model's tokenizer", &fake{answer: "a b "}},
+	} {
+		o := Options{Users: []int{2}, Requests: 10}
+		o.Beside.Count, o.Target.Natural = letters, true
+		l, res := measure(t, c.fake, o)
+		if l.Valid || res.Valid || !strings.Contains(strings.Join(l.Reasons, ";"), c.why) {
+			t.Errorf("%s: %v %v", c.why, l.Valid, l.Reasons)
+		}
+	}
+	o := Options{Users: []int{2}, Requests: 10}
+	o.Beside.Count = letters
+	if l, _ := measure(t, &fake{}, o); !l.Valid || l.Tokens.Said != l.Tokens.Counted {
+		t.Errorf("an honest server is not valid: %v %+v", l.Reasons, l.Tokens)
+	}
+}
+
+func TestLumpsAreNoTokens(t *testing.T) {
+	l, _ := measure(t, &fake{lump: 4}, Options{Users: []int{2}, Requests: 10})
+	if !l.Valid || l.Latency.ITL != nil {
+		t.Fatalf("valid %v, itl %+v", l.Valid, l.Latency.ITL)
+	}
+	near(t, "icl", l.Latency.ICL.P50, 4*fakeITL.Seconds())
+	near(t, "tpot", l.Latency.TPOT.P50, 16.0/19*fakeITL.Seconds())
+}
+
+func TestServerDiesMidRun(t *testing.T) {
+	l, _ := measure(t, &fake{dieAt: 5 * time.Second}, Options{Users: []int{4}, Requests: 100})
+	if l.Counts.Incomplete == 0 || l.Failures["incomplete: cut: transport"] != l.Counts.Incomplete {
+		t.Fatalf("%+v %v", l.Counts, l.Failures)
+	}
+	near(t, "e2e max", l.Latency.E2E.Max, 0.34)
+}
+
+func TestRefusalsAreApart(t *testing.T) {
+	l, _ := measure(t, &fake{errors: 0.3, status: 429}, Options{Users: []int{4}, Requests: 200})
+	if l.Counts.Refused < 30 || l.Counts.Refused != l.Failures["429"] || l.Counts.Refused != l.Counts.Failed {
+		t.Errorf("%+v %v", l.Counts, l.Failures)
+	}
+}
+
+// TestConnectionsAreKept: a dial inside a TTFT is the client's own fault.
+func TestConnectionsAreKept(t *testing.T) {
+	f := &fake{}
+	measure(t, f, Options{Users: []int{8}, Requests: 200})
+	if n := f.dials.Load(); n > 8 {
+		t.Errorf("%d connections for 8 users", n)
+	}
+}
+
+func TestGoodput(t *testing.T) {
+	f := &fake{jitter: 0.1}
+	l, _ := measure(t, f, Options{Users: []int{4}, Requests: 1000, SLO: SLO{TTFT: fakeTTFT.Seconds()}})
+	if math.Abs(l.Rates.Good-0.5) > 0.05 {
+		t.Errorf("%v of the answers keep the median", l.Rates.Good)
+	}
+	near(t, "goodput", l.Rates.Goodput, l.Rates.Good*l.Rates.Requests)
+	whole, _ := measure(t, &fake{whole: true}, Options{Users: []int{4}, Requests: 20, SLO: SLO{TTFT: 10}})
+	if whole.Rates.Good != 0 {
+		t.Error("answers without a TTFT keep an SLO of it")
+	}
+}
+
+func TestLevelsAndRepeats(t *testing.T) {
+	l, res := measure(t, &fake{jitter: 0.05}, Options{Users: []int{1, 2, 4}, Requests: 60, Repeats: 3})
+	if len(res.Levels) != 3 || len(l.Repeats) != 3 || l.Counts.Measured != 180 {
+		t.Fatalf("%d levels, %d repeats, %+v", len(res.Levels), len(l.Repeats), l.Counts)
+	}
+	if l.Repeats[1].Start < res.Levels[2].Repeats[0].Start {
+		t.Error("a level was repeated before the others were measured")
+	}
+	iv := l.Intervals["output_tokens_per_second"]
+	if iv.N != 3 || !(iv.Low < l.Rates.Output && l.Rates.Output < iv.High) || iv.High-iv.Low > 0.1*iv.Mean {
+		t.Errorf("interval %+v around %v", iv, l.Rates.Output)
+	}
+	for _, l := range res.Levels {
+		near(t, "efficiency", *l.Efficiency, 1)
+		near(t, "concurrency", l.Concurrency.Achieved, float64(l.Users))
+		if l.Concurrency.Peak != l.Users {
+			t.Errorf("peak %d of %d users", l.Concurrency.Peak, l.Users)
+		}
+	}
+	if s := res.Saturation; s == nil || s.Identifiable || !strings.Contains(s.Why, "3 levels") {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestDuration closes the window by time; the timeline and the parts of the window add up to what was counted.
+func TestDuration(t *testing.T) {
+	l, _ := measure(t, &fake{}, Options{Users: []int{10}, Duration: 20 * time.Second})
+	near(t, "window", l.Window, 20)
+	r := l.Repeats[0]
+	sum, busy := 0.0, 0.0
+	for _, s := range r.Timeline {
+		if s.Time >= r.Opened && s.Time+s.Width <= r.Closed {
+			sum += s.Output * s.Width
+			busy = max(busy, s.InFlight)
+		}
+	}
+	near(t, "timeline's tokens", sum, l.Rates.Output*20)
+	near(t, "timeline's load", busy, 10)
+	mean, _ := moments(r.Batches)
+	near(t, "mean of the parts", mean, l.Rates.Output)
+	// The users are in step: a half may hold a wave of answers (of 0.34 s) more than the other.
+	if r.Drift == nil || math.Abs(*r.Drift) > 0.34/10 {
+		t.Errorf("a steady server drifts: %v", *r.Drift)
+	}
+}
+
+func TestInterruptedRunKeepsWhatWasMeasured(t *testing.T) {
+	res, err := measureUntil(t, &fake{}, Options{Users: []int{1, 2}, Duration: 10 * time.Second}, 15*time.Second)
+	if !errors.Is(err, context.Canceled) || res == nil || len(res.Levels) != 1 || !res.Levels[0].Valid {
+		t.Errorf("%v %+v", err, res)
+	}
+}
+
+// TestArrivals judges the gaps by the moments of the gamma distribution: mean 1/rate, variation 1/sqrt(shape).
+func TestArrivals(t *testing.T) {
+	for _, shape := range []float64{0.25, 1, 4} {
+		l := &load{opts: &Options{Burstiness: shape, Requests: 20000, Seed: 9}, rate: 50}
+		at, warm := l.arrivals()
+		var gaps []float64
+		for i := 1; i < len(at); i++ {
+			gaps = append(gaps, at[i]-at[i-1])
+		}
+		mean, sd := moments(gaps)
+		if warm != 2000 || math.Abs((at[len(at)-1]-at[warm-1])*50-20000) > 1e-6 || math.Abs(mean*50-1) > 0.01 || math.Abs(sd/mean*math.Sqrt(shape)-1) > 0.05 {
+			t.Errorf("shape %v: warm %d, mean %v, variation %v", shape, warm, mean, sd/mean)
 		}
 	}
 }
@@ -182,7 +226,7 @@ func TestWorkloadsShareWhatTheySay(t *testing.T) {
 		kind      string
 		overlap   float64
 		low, high float64
-	}{{Diverse, 0, 0, 0.05}, {MultiTurn, 0, 0, 0.05}, {RAG, 0.3, 0.29, 0.32}, {RAG, 0.95, 0.94, 0.96}} {
+	}{{Diverse, 0, 0, 0.05}, {JSON, 0, 0, 0.05}, {RAG, 0.8, 0.79, 0.82}, {MultiTurn, 0, 0, 0.05}, {RAG, 0.3, 0.29, 0.32}, {RAG, 0.95, 0.94, 0.96}} {
 		w, err := NewWorkload(c.kind, 400, c.overlap, 1)
 		if err != nil {
 			t.Fatal(err)

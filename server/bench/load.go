@@ -147,7 +147,8 @@ func (l *load) keep(r *Request) {
 	r.Chunks = nil
 }
 
-// arrivals draws the send times, a warm-up of one tenth first, in seconds since the start.
+// arrivals draws the send times, a warm-up of one tenth first, in seconds since the start. They are stretched so that
+// the window has exactly the rate that was asked.
 func (l *load) arrivals() (at []float64, warm int) {
 	o := l.opts
 	rng := rand.New(rand.NewPCG(o.Seed+uint64(l.nth), 0x706f6973736f6e+uint64(l.level)))
@@ -160,6 +161,10 @@ func (l *load) arrivals() (at []float64, warm int) {
 	for range n + warm {
 		t += gamma(rng, o.Burstiness) / (o.Burstiness * l.rate)
 		at = append(at, t)
+	}
+	stretch := float64(n) / l.rate / (at[len(at)-1] - at[warm-1])
+	for i := range at {
+		at[i] *= stretch
 	}
 	return at, warm
 }
@@ -187,7 +192,7 @@ func gamma(rng *rand.Rand, shape float64) float64 {
 // open sends at the drawn times whatever the server does, and waits for the answers.
 func (l *load) open(ctx context.Context) {
 	at, warm := l.arrivals()
-	l.window = window{at[warm], at[len(at)-1]}
+	l.window = window{at[warm-1], at[len(at)-1]} // n gaps, n requests
 	var wg sync.WaitGroup
 	for i, t := range at {
 		session := l.base + i
