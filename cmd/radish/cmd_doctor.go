@@ -39,6 +39,7 @@ type doctorFlags struct {
 	only, skip []string
 	model      string
 	port       int
+	host       string
 	fix, watch bool
 	every      time.Duration
 	wait       time.Duration
@@ -85,6 +86,7 @@ free one proposed. Tokens are masked in every output.
 			panic(err) // the flag was defined two lines above
 		}
 	}
+	f.StringVar(&fl.host, "host", "", "the address a server would listen on")
 	f.IntVar(&fl.port, "port", host.DefaultPort, "the port a server would take")
 	return c
 }
@@ -208,7 +210,8 @@ func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port, System: system, Wait: fl.wait}), nil
+	return host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port,
+		Host: fl.host, System: system, Wait: fl.wait}), nil
 }
 
 func writeReport(term *ui.Terminal, r *doctor.Report, fl doctorFlags) error {

@@ -51,6 +51,10 @@ func All() []doctor.Check {
 		{ID: "cg.pids", Family: "container", Title: "number of processes allowed", Minor: true, Run: pids},
 		{ID: "lim.shm", Family: "container", Title: "size of /dev/shm", Run: shm},
 		{ID: "lim.nofile", Family: "container", Title: "open files allowed", Run: noFile},
+		{ID: "lim.memlock", Family: "container", Title: "memory that may be locked", Minor: true, Run: memlock},
+		{ID: "sec.sandbox", Family: "container", Title: "what may be looked into", Minor: true, Run: sandbox},
+		{ID: "env.secrets", Family: "container", Title: "secrets in the environment", Run: secrets},
+		{ID: "sys.dstate", Family: "container", Title: "processes that cannot be ended", Minor: true, Run: stuck},
 		{ID: "sys.initpid1", Family: "container", Title: "process 1", Run: pid1},
 		{ID: "sys.clock", Family: "container", Title: "clock", Minor: true, Run: clock},
 
@@ -58,8 +62,18 @@ func All() []doctor.Check {
 		{ID: "disk.free", Family: "storage", Title: "free space", Run: diskFree},
 		{ID: "disk.inodes", Family: "storage", Title: "free inodes", Run: inodes},
 
+		{ID: "disk.write", Family: "storage", Title: "writing works", Run: writable},
+		{ID: "disk.quota", Family: "storage", Title: "room that can really be had", DependsOn: []string{"disk.write"}, Run: quota},
+		{ID: "disk.locks", Family: "storage", Title: "file locks", DependsOn: []string{"disk.write"}, Run: locks},
+		{ID: "fs.names", Family: "storage", Title: "links and names", DependsOn: []string{"disk.write"}, Run: names},
+		{ID: "disk.dup", Family: "storage", Title: "files kept twice", Minor: true, Run: duplicates},
+		{ID: "disk.junk", Family: "storage", Title: "what could be thrown away", Minor: true, Run: junk},
+
 		{ID: "port.bind", Family: "ports", Title: "the server's port", Run: wantedPort},
 		{ID: "port.others", Family: "ports", Title: "ports people take for it", Run: otherPorts},
+		{ID: "port.exposed", Family: "ports", Title: "reached from outside", Minor: true, Run: exposed},
+		{ID: "port.bind_addr", Family: "ports", Title: "address to listen on", Run: listen},
+		{ID: "proc.conflict", Family: "ports", Title: "other model servers", Run: otherServers},
 
 		{ID: "hf.token", Family: "huggingface", Title: "token", Run: token},
 		{ID: "hf.env", Family: "huggingface", Title: "settings in the environment", Run: hfEnv},

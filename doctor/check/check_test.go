@@ -25,7 +25,7 @@ var expected = map[string]struct {
 	machine func() machine
 	states  string
 }{
-	"a40-runpod": {a40, "gpu.holders=warn gpu.xid=unknown gpu.memory=warn gpu.count=fail gpu.mig=skipped gpu.driver_cuda=ok cg.oom_history=warn lim.shm=warn disk.target_fs=warn disk.free=warn disk.inodes=warn cg.memory=ok"},
+	"a40-runpod": {a40, "gpu.holders=warn gpu.orphans=warn gpu.xid=unknown disk.dup=warn port.exposed=unknown gpu.memory=warn gpu.count=fail gpu.mig=skipped gpu.driver_cuda=ok cg.oom_history=warn lim.shm=warn disk.target_fs=warn disk.free=warn disk.inodes=warn cg.memory=ok"},
 	"rtx4090":    {rtx4090, "gpu.cuinit=fail gpu.kernels=skipped gpu.forward_compat=fail gpu.power=warn gpu.clocks=warn gpu.temp=warn gpu.ecc=skipped port.bind=fail hf.env=warn"},
 	"h100":       {h100, "gpu.nvml=ok gpu.arch=ok gpu.ecc=ok model.files=skipped"},
 	"a100-mig":   {a100mig, "gpu.mig=fail gpu.ecc=fail gpu.driver_cuda=fail"},
@@ -124,13 +124,14 @@ func TestNothingKnown(t *testing.T) {
 	why := "permission denied"
 	blind := host.Reading{Err: why}
 	f := &host.Facts{Time: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Clock: host.Clock{Err: why}, Memory: host.MemoryReading{Err: why},
-		Limits: host.Limits{OOMKills: blind, PidsMax: blind, PidsNow: blind, NoFile: blind, NoFileHard: blind, ShmErr: why},
-		Disks:  []host.Disk{{Use: "model cache", Err: why}}, Others: host.Others{Err: why}}
+		Limits: host.Limits{OOMKills: blind, PidsMax: blind, PidsNow: blind, NoFile: blind, NoFileHard: blind, Memlock: blind, ShmErr: why},
+		Disks:  []host.Disk{{Use: "model cache", Err: why}}, Others: host.Others{Err: why},
+		Self: host.Self{Err: why}, Cache: host.Cache{Err: why}}
 	f.NVIDIA.Xids.Err = why
 	c := host.Card{GPU: host.GPU{Name: "x", Major: 9}, Unread: map[string]string{"card": why}}
 	f.NVIDIA.NVML = host.NVML{Driver: "what", Cards: []host.Card{c}}
 	known := map[string]bool{"hf.token": true, "hf.env": true, "gpu.nvml": true, "gpu.arch": true,
-		"gpu.forward_compat": true, "gpu.count": true, "gpu.toolkit": true}
+		"gpu.forward_compat": true, "gpu.count": true, "gpu.toolkit": true, "env.secrets": true, "port.bind_addr": true}
 	for _, k := range All() {
 		k.DependsOn = nil
 		r := doctor.Run(t.Context(), f, []doctor.Check{k})

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"radish/doctor"
@@ -15,9 +16,11 @@ const (
 	memoryFail = 1 * gib
 	memoryWarn = 4 * gib
 	cpusWarn   = 4
+	cpusPerGPU = 2
 	pidsWarn   = 80
 	pidsFail   = 95
-	shmWarn    = 1 * gib
+	shmFail    = 1 * gib
+	shmWarn    = 8 * gib
 	noFileHard = 4096
 )
 
@@ -37,6 +40,9 @@ func memory(_ context.Context, m facts) finding {
 		f = is(doctor.OK, rule, "%s available", bytesText(free))
 	}
 	f = seen(f, "host", "total %d, available %d bytes", m.Memory.HostTotal, m.Memory.HostAvailable)
+	if promised, ok := m.Env.Get("RUNPOD_MEM_GB"); ok {
+		f = seen(f, "RUNPOD_MEM_GB", "%s", promised)
+	}
 	if m.Memory.Limit == 0 {
 		return seen(f, "cgroup", "no memory limit found")
 	}
@@ -57,7 +63,7 @@ func oomHistory(_ context.Context, m facts) finding {
 }
 
 func cpus(_ context.Context, m facts) finding {
-	const rule = "at least 4 processors by quota and affinity"
+	const rule = "at least 4 processors by quota and affinity, and 2 for each GPU"
 	have := float64(m.Limits.Processors)
 	if m.Limits.CPUs > 0 {
 		have = min(have, m.Limits.CPUs)
@@ -66,10 +72,16 @@ func cpus(_ context.Context, m facts) finding {
 		return is(doctor.Unknown, rule, "the processors could not be counted")
 	}
 	f := is(doctor.OK, rule, "%.1f processors", have)
-	if have < cpusWarn {
+	if cards := len(m.NVIDIA.NVML.Cards); have < cpusWarn || have < float64(cards*cpusPerGPU) {
 		f = is(doctor.Warn, rule, "only %.1f processors: loading and tokenizing will be slow", have)
+		if cards > 1 {
+			f = is(doctor.Warn, rule, "only %.1f processors for %d GPUs: loading and tokenizing will be slow", have, cards)
+		}
 	}
 	f = seen(f, "runtime.GOMAXPROCS", "%d", m.Limits.Processors)
+	if t := m.Limits.Throttled; t.Err == "" {
+		f = seen(f, t.Source, "nr_throttled %d", t.Value)
+	}
 	if m.Limits.CPUs > 0 {
 		return seen(f, m.Limits.CPUSource, "%.2f", m.Limits.CPUs)
 	}
@@ -98,17 +110,39 @@ func pids(_ context.Context, m facts) finding {
 	return seen(seen(f, limit.Source, "%d", limit.Value), now.Source, "%d", now.Value)
 }
 
+// shm matters to engines that spread a model over several cards: NCCL and their workers talk through it.
 func shm(_ context.Context, m facts) finding {
-	const rule = "/dev/shm >= 1 GiB where more than one GPU is used; Docker gives 64 MiB"
+	const rule = "/dev/shm >= 8 GiB with 2 cards or more, < 1 GiB fails there; Docker gives 64 MiB"
 	if m.Limits.ShmErr != "" {
 		return is(doctor.Unknown, rule, "%s", m.Limits.ShmErr)
 	}
-	f := is(doctor.OK, rule, "%s", bytesText(m.Limits.Shm.Total))
-	if m.Limits.Shm.Total < shmWarn {
-		f = fixed(is(doctor.Warn, rule, "only %s: engines that use NCCL over several GPUs will fail", bytesText(m.Limits.Shm.Total)),
-			doctor.EditTemplate, "start the container with --shm-size 8g")
+	size, cards := m.Limits.Shm.Total, len(m.NVIDIA.NVML.Cards)
+	f := is(doctor.OK, rule, "%s", bytesText(size))
+	switch {
+	case cards > 1 && size < shmFail:
+		f = is(doctor.Fail, rule, "only %s: engines that use NCCL over %d cards will not start", bytesText(size), cards)
+	case cards > 1 && size < shmWarn, cards == 1 && size < shmFail:
+		f = is(doctor.Warn, rule, "only %s: engines that use NCCL over several GPUs will fail", bytesText(size))
+	}
+	if f.State != doctor.OK {
+		f = fixed(f, doctor.EditTemplate, "start the container with --shm-size 32g; NCCL_SHM_DISABLE=1 works and is slow")
 	}
 	return seen(f, "statfs /dev/shm", "total %d, free %d bytes", m.Limits.Shm.Total, m.Limits.Shm.Free)
+}
+
+// memlock matters where a network card or a pinned cache locks memory.
+func memlock(_ context.Context, m facts) finding {
+	const rule = "unlimited where there is RDMA hardware"
+	l := m.Limits.Memlock
+	if l.Err != "" {
+		return is(doctor.Unknown, rule, "%s", l.Err)
+	}
+	f := is(doctor.OK, rule, "%s", limitText(l))
+	if !l.None && m.Limits.RDMA {
+		f = fixed(is(doctor.Warn, rule, "only %s may be locked: RDMA between cards will fail", bytesText(l.Value)),
+			doctor.EditTemplate, "start the container with --ulimit memlock=-1")
+	}
+	return seen(seen(f, l.Source, "hard %s", limitText(l)), "/sys/class/infiniband", "present %t", m.Limits.RDMA)
 }
 
 func noFile(_ context.Context, m facts) finding {
@@ -160,4 +194,52 @@ func clock(_ context.Context, m facts) finding {
 	}
 	f = seen(f, "clock_gettime", "%s", m.Time.UTC().Format(time.RFC3339))
 	return seen(f, "adjtimex", "synchronised %t", m.Clock.Synchronised)
+}
+
+// sandbox tells what this process may not see, which is why other checks answer unknown.
+func sandbox(_ context.Context, m facts) finding {
+	const rule = "told, not judged: without CAP_SYS_PTRACE another user's process cannot be looked into"
+	s := m.Self
+	if s.Err != "" {
+		return is(doctor.Unknown, rule, "%s", s.Err)
+	}
+	sees := "may not look into other users' processes"
+	if s.CapEff&(1<<host.CapSysPtrace) != 0 {
+		sees = "may look into every process that it sees"
+	}
+	f := is(doctor.OK, rule, "%s; seccomp mode %d", sees, s.Seccomp)
+	return seen(f, "/proc/self/status", "CapEff %016x, Seccomp %d, NoNewPrivs %t", s.CapEff, s.Seccomp, s.NoNewPrivs)
+}
+
+// stuck looks for servers' processes in the sleep that no signal ends, mostly on a driver or a dead network disk.
+func stuck(_ context.Context, m facts) finding {
+	const rule = "no process of a model server in state D; one look can meet a healthy one that waits for a disk"
+	if m.Others.Err != "" {
+		return is(doctor.Unknown, rule, "%s", m.Others.Err)
+	}
+	v := verdict{}
+	v.say(doctor.OK, "none")
+	f := finding{}
+	for _, p := range m.Others.List {
+		if p.State == "D" {
+			v.say(doctor.Warn, "%s waits in the kernel and cannot be ended", p.Owner)
+			f = seen(f, fmt.Sprintf("/proc/%d/stat", p.PID), "state D")
+		}
+	}
+	told := v.finding(rule)
+	told.Evidence = f.Evidence
+	if told.State == doctor.Warn {
+		return fixed(told, doctor.RecreatePod, "look again; if it stays so, only making the pod anew helps")
+	}
+	return told
+}
+
+// secrets tells names and never values.
+func secrets(_ context.Context, m facts) finding {
+	const rule = "told, not judged: a process that prints its environment prints these too"
+	if len(m.Env.Secrets) == 0 {
+		return seen(is(doctor.OK, rule, "none"), "environment", "no variable's name says secret")
+	}
+	f := is(doctor.OK, rule, "%d secrets in the environment: never print it, never paste it", len(m.Env.Secrets))
+	return seen(f, "environment", "%s", strings.Join(m.Env.Secrets, ", "))
 }

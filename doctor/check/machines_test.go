@@ -49,7 +49,7 @@ func (m machine) CUDA(context.Context) host.CUDA {
 func (machine) HostMemory() (total, free uint64, e error) { return 512 * gib, 400 * gib, nil }
 func (m machine) NVML(context.Context) host.NVML          { return m.nvml }
 
-func (m machine) Space(path string) (host.Space, error) {
+func (m machine) Space(path string, _ uint64) (host.Space, error) {
 	if path == "/dev/shm" {
 		return host.Space{Total: m.shm, Free: m.shm}, nil
 	}
@@ -106,7 +106,8 @@ var nodes = map[string]string{"dev/nvidia0": "", "dev/nvidiactl": "", "dev/nvidi
 var podV1 = map[string]string{
 	"proc/1/comm":         "docker-init\n",
 	"proc/self/cgroup":    "5:memory:/docker/abc\n4:pids:/docker/abc\n3:cpu,cpuacct:/docker/abc\n",
-	"proc/self/limits":    "Max open files            1048576              1048576              files\n",
+	"proc/self/limits":    "Max open files            1048576              1048576              files\nMax locked memory         65536                65536                bytes\n",
+	"proc/self/status":    "CapEff:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2\n",
 	"proc/self/mountinfo": "1 0 0:1 / / rw - overlay overlay rw\n2 1 0:2 / /workspace rw - ext4 /dev/sdb rw\n",
 	"sys/fs/cgroup/memory/memory.limit_in_bytes": "53687091200\n",
 	"sys/fs/cgroup/memory/memory.usage_in_bytes": "50465865728\n",
@@ -118,16 +119,34 @@ var podV1 = map[string]string{
 	"sys/fs/cgroup/pids/pids.current":            "90\n",
 	"proc/net/tcp":                               "sl\n0: 00000000:22B8 00000000:0000 0A 0:0 0:0 0 0 0 501 1\n",
 	"proc/45/comm":                               "jupyter-lab\n",
+	"proc/45/cmdline":                            "/usr/bin/python3\x00/usr/bin/jupyter-lab\x00",
 	"proc/45/cwd":                                "-> /workspace",
 	"workspace/notebook.ipynb":                   "{}",
 	"proc/45/fd/6":                               "-> socket:[501]",
 }
 
+// usedPod is what a day of work leaves behind: a server that died and left its scheduler, half a download, one model in
+// the cache and again in a directory. HASH stands for 64 digits.
+var usedPod = map[string]string{
+	"proc/812/comm":    "sglang::schedul\n",
+	"proc/812/cmdline": "sglang::scheduler_TP0\x00",
+	"proc/812/stat":    "812 (sglang::schedul) S 1 40",
+	"proc/812/fd/9":    "-> /dev/nvidia0",
+	"root/.cache/huggingface/hub/models--meta--Llama/blobs/" + hash:                  "0123456789",
+	"root/.cache/huggingface/hub/models--meta--Llama/blobs/abc.incomplete":           "01234",
+	"root/.cache/huggingface/hub/models--meta--Llama/snapshots/c0/model.safetensors": "-> ../../blobs/" + hash,
+	"workspace/.cache/huggingface/download/model.safetensors.metadata":               "c0\n" + hash + "\n1.0\n",
+	"workspace/model.safetensors":                                                    "0123456789",
+}
+
+const hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 // serverV2 is a machine with cgroup version 2 and systemd.
 var serverV2 = map[string]string{
 	"proc/1/comm":                    "systemd\n",
 	"proc/self/cgroup":               "0::/user.slice\n",
-	"proc/self/limits":               "Max open files            1024                 524288               files\n",
+	"proc/self/limits":               "Max open files            1024                 524288               files\nMax locked memory         unlimited            unlimited            bytes\n",
+	"proc/self/status":               "CapEff:\t000001ffffffffff\nNoNewPrivs:\t0\nSeccomp:\t0\n",
 	"proc/self/mountinfo":            "1 0 0:1 / / rw - ext4 /dev/nvme0n1p2 rw\n",
 	"sys/fs/cgroup/memory.events":    "oom_kill 0\n",
 	"sys/fs/cgroup/user.slice/dummy": "",
@@ -151,10 +170,10 @@ func a40() machine {
 	c.MemoryFree = 23 * gib
 	c.Holders = []host.Holder{{PID: 3141592, Bytes: 21 * gib}}
 	c.Unread["mig"] = host.NotSupported
-	files := with(nodes, podV1)
+	files := with(nodes, podV1, usedPod)
 	delete(files, "dev/kmsg")
 	return machine{files: files, nvml: driver("550.54.15", 12040, c), disk: host.Space{Total: 50 * gib, Free: 4 * gib, Inodes: 1 << 20, InodesFree: 9000},
-		shm: 64 << 20, env: []string{"HOME=/root", "RUNPOD_POD_ID=p", "RUNPOD_GPU_COUNT=2", "RUNPOD_API_KEY=" + sentinel, "HF_TOKEN=hf_" + sentinel + "abcd"}}
+		shm: 64 << 20, env: []string{"HOME=/root", "RUNPOD_POD_ID=p", "RUNPOD_GPU_COUNT=2", "RUNPOD_MEM_GB=50", "RUNPOD_TCP_PORT_22=10022", "RUNPOD_API_KEY=" + sentinel, "HF_TOKEN=hf_" + sentinel + "abcd"}}
 }
 
 func rtx4090() machine {

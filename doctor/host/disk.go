@@ -10,6 +10,7 @@ import (
 type Space struct {
 	Total, Free        uint64
 	Inodes, InodesFree uint64
+	Trial              Trial
 }
 
 // Disk is a directory that radish would write to, and the filesystem below it.
@@ -33,11 +34,19 @@ func readDisks(o Options, e Env) []Disk {
 		d.Asked = existing(o.Root, d.Path)
 		d.Mount, d.Kind = longest(mounts, d.Asked)
 		var err error
-		if d.Space, err = o.System.Space(d.Asked); err != nil {
+		if d.Space, err = o.System.Space(d.Asked, toReserve(d.Kind)); err != nil {
 			d.Err = err.Error()
 		}
 	}
 	return disks
+}
+
+// toReserve is how much the trial asks for: enough to meet a quota that is used up. On a tmpfs it would take memory.
+func toReserve(kind string) uint64 {
+	if kind == "tmpfs" || kind == "ramfs" {
+		return 1
+	}
+	return 64 << 20
 }
 
 func existing(root, dir string) string {

@@ -4,14 +4,18 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 )
 
 // Env is the part of the environment that checks may see. Only the names below are kept; what is secret is masked
 // before it is stored, and passwords inside URLs are dropped.
 type Env struct {
-	vars  map[string]string
-	Token Token
+	vars     map[string]string
+	Token    Token
+	Platform Platform
+	Secrets  []string // names of variables that hold secrets, by their names
+	ServeKey bool     // RADISH_API_KEY is set
 }
 
 // Token is a Hugging Face token, masked.
@@ -25,7 +29,7 @@ type Token struct {
 
 var plainVars = strings.Fields(`HF_HOME HF_HUB_CACHE HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME HOME HF_TOKEN_PATH HF_HUB_OFFLINE
 	TRANSFORMERS_OFFLINE HF_HUB_ENABLE_HF_TRANSFER HF_ENDPOINT NVIDIA_VISIBLE_DEVICES CUDA_VISIBLE_DEVICES
-	NVIDIA_DRIVER_CAPABILITIES LD_LIBRARY_PATH CUDA_HOME CUDA_PATH RUNPOD_POD_ID RUNPOD_GPU_COUNT RUNPOD_MEM_GB RUNPOD_CPU_COUNT`)
+	NVIDIA_DRIVER_CAPABILITIES LD_LIBRARY_PATH CUDA_HOME CUDA_PATH RUNPOD_GPU_COUNT RUNPOD_MEM_GB RUNPOD_CPU_COUNT`)
 
 // tokenVars holds the token, in the order in which the official client asks.
 var tokenVars = []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
@@ -43,7 +47,7 @@ func readEnv(root string, environ []string) Env {
 			all[k] = v
 		}
 	}
-	e := Env{vars: map[string]string{}}
+	e := Env{vars: map[string]string{}, Platform: readPlatform(all), Secrets: secretNames(all), ServeKey: all["RADISH_API_KEY"] != ""}
 	for _, name := range plainVars {
 		if v, ok := all[name]; ok {
 			e.vars[name] = withoutPassword(v)
@@ -51,6 +55,21 @@ func readEnv(root string, environ []string) Env {
 	}
 	e.Token = readToken(root, e, all)
 	return e
+}
+
+// secretNames lists the variables whose names say that they hold a secret.
+func secretNames(all map[string]string) []string {
+	var names []string
+	for name, value := range all {
+		for _, end := range []string{"TOKEN", "KEY", "SECRET", "PASSWORD", "PASSWD", "CREDENTIALS"} {
+			if strings.HasSuffix(name, end) && value != "" {
+				names = append(names, name)
+				break
+			}
+		}
+	}
+	sort.Strings(names)
+	return names
 }
 
 func readToken(root string, e Env, all map[string]string) Token {

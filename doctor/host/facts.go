@@ -16,6 +16,7 @@ type Facts struct {
 	Self   Self
 	NVIDIA NVIDIA
 	Disks  []Disk // the model cache, then the working directory
+	Cache  Cache
 	Ports  []Port // the wanted port first
 	Env    Env
 	Model  *Model // nil: no model was named
@@ -41,6 +42,7 @@ type Options struct {
 	WorkDir string
 	Model   string        // a model directory; empty: none
 	Port    int           // the port a server would take; 0 means 30000
+	Host    string        // the address it would listen on; empty: nothing was said
 	System  System        // nil: the live machine
 	Kernels []string      // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"
 	Wait    time.Duration // for one reader; 0 means DefaultWait
@@ -50,8 +52,8 @@ type Options struct {
 type System interface {
 	Clock() (now time.Time, synchronised bool, err error)
 	HostMemory() (total, available uint64, err error)
-	Space(path string) (Space, error)
-	Bind(port int) error // listens on every address and lets go again
+	Space(path string, reserve uint64) (Space, error) // with reserve, it tries to write and to reserve that many bytes
+	Bind(port int) error                              // listens on every address and lets go again
 	NVML(ctx context.Context) NVML
 	CUDA(ctx context.Context) CUDA
 }
@@ -92,15 +94,16 @@ func Read(ctx context.Context, o Options) *Facts {
 	asked := make(chan struct{}) // one after the other: the context that CUDA makes must not be seen as somebody's
 	nvml := later(w, func() NVML { defer close(asked); return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
 	cuda := later(w, func() CUDA { <-asked; return o.System.CUDA(ctx) }, func(why string) CUDA { return CUDA{Err: why} })
-	ports := later(w, func() []Port { return readPorts(o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
+	ports := later(w, func() []Port { return readPorts(ctx, o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
 	disks := later(w, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
+	cache := later(w, func() Cache { return readCache(ctx, o, f.Env) }, func(why string) Cache { return Cache{Err: why} })
 	others := later(w, func() Others { return readProcesses(o.Root) }, func(why string) Others { return Others{Err: why} })
 	model := later(w, func() *Model { return readModel(o.Model) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
 	f.Time, f.Clock = readClock(o.System)
 	f.Memory = readMemory(o)
 	f.Limits = readLimits(o)
 	f.NVIDIA = files()
-	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model, f.Others = nvml(), cuda(), ports(), disks(), model(), others()
+	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model, f.Others, f.Cache = nvml(), cuda(), ports(), disks(), model(), others(), cache()
 	return f
 }
 

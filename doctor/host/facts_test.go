@@ -30,7 +30,7 @@ func (f fake) Bind(port int) error {
 	return nil
 }
 
-func (fake) Space(path string) (Space, error) {
+func (fake) Space(path string, _ uint64) (Space, error) {
 	return Space{Total: 100, Free: 50, Inodes: 10, InodesFree: 5}, nil
 }
 

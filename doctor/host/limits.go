@@ -24,6 +24,9 @@ type Limits struct {
 	CPUSource          string
 	PidsMax, PidsNow   Reading
 	NoFile, NoFileHard Reading
+	Memlock            Reading // hard limit of locked memory, bytes
+	Throttled          Reading // periods in which the CPU quota was used up
+	RDMA               bool    // a network card that reaches into memory is there
 	Shm                Space
 	ShmErr             string
 }
@@ -33,9 +36,12 @@ func readLimits(o Options) Limits {
 	l.OOMKills = readOOM(o.Root)
 	l.CPUs, l.CPUSource = readQuota(o.Root)
 	l.PidsMax, l.PidsNow = readPids(o.Root)
-	l.NoFile, l.NoFileHard = readNoFile(o.Root)
-	var err error
-	if l.Shm, err = o.System.Space("/dev/shm"); err != nil {
+	l.NoFile, l.NoFileHard = readLimit(o.Root, "Max open files")
+	_, l.Memlock = readLimit(o.Root, "Max locked memory")
+	l.Throttled = readThrottled(o.Root)
+	rdma, err := filepath.Glob(filepath.Join(o.Root, "sys/class/infiniband/*"))
+	l.RDMA = err == nil && len(rdma) > 0
+	if l.Shm, err = o.System.Space("/dev/shm", 0); err != nil {
 		l.ShmErr = err.Error()
 	}
 	return l
@@ -111,6 +117,18 @@ func readQuota(root string) (cpus float64, source string) {
 	return cpus, source
 }
 
+// readThrottled reads nr_throttled of cpu.stat, which both versions have, of the own group.
+func readThrottled(root string) Reading {
+	dirs, _ := hierarchy(root, "cpu")
+	for _, dir := range dirs {
+		file := filepath.Join(dir, "cpu.stat")
+		if b, err := os.ReadFile(file); err == nil && strings.Contains(string(b), "nr_throttled ") {
+			return Reading{Value: readStat(file, "nr_throttled"), Source: file}
+		}
+	}
+	return Reading{Err: "no readable cpu.stat"}
+}
+
 func cfs(dir string, v2 bool) (quota, period float64, file string) {
 	if v2 {
 		file = filepath.Join(dir, "cpu.max")
@@ -150,8 +168,8 @@ func readPids(root string) (limit, now Reading) {
 	return limit, now
 }
 
-// readNoFile reads "Max open files" of /proc/self/limits, soft and hard.
-func readNoFile(root string) (soft, hard Reading) {
+// readLimit reads one line of /proc/self/limits, soft and hard.
+func readLimit(root, name string) (soft, hard Reading) {
 	file := filepath.Join(root, "proc/self/limits")
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -159,13 +177,13 @@ func readNoFile(root string) (soft, hard Reading) {
 		return r, r
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "Max open files"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			if f := strings.Fields(rest); len(f) >= 2 {
 				return limitWord(f[0], file), limitWord(f[1], file)
 			}
 		}
 	}
-	r := Reading{Source: file, Err: "no line Max open files"}
+	r := Reading{Source: file, Err: "no line " + name}
 	return r, r
 }
 

@@ -36,14 +36,18 @@ func (Live) HostMemory() (total, available uint64, err error) {
 	return vm.Total, vm.Available, nil
 }
 
-// Space is statfs(2) of path.
-func (Live) Space(path string) (Space, error) {
+// Space is statfs(2) of path and, with reserve, a trial in a directory of its own that is removed again.
+func (Live) Space(path string, reserve uint64) (Space, error) {
 	var s syscall.Statfs_t
 	if err := syscall.Statfs(path, &s); err != nil {
 		return Space{}, fmt.Errorf("statfs %s: %w", path, err)
 	}
 	block := uint64(s.Bsize)
-	return Space{Total: s.Blocks * block, Free: s.Bavail * block, Inodes: s.Files, InodesFree: s.Ffree}, nil
+	space := Space{Total: s.Blocks * block, Free: s.Bavail * block, Inodes: s.Files, InodesFree: s.Ffree}
+	if reserve > 0 {
+		space.Trial = try(path, min(reserve, space.Free))
+	}
+	return space, nil
 }
 
 // Bind listens on every address at port, with SO_REUSEADDR as Go's listeners have it, and lets go again.

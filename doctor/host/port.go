@@ -2,6 +2,7 @@ package host
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ type Port struct {
 	Taken  bool
 	Err    string // a bind error other than "in use"
 	Owner  *Owner // nil: free, or held by a process that cannot be seen from here
+	Speaks string // what answers HTTP there, where no owner can be seen
 	Free   int    // a free port instead; 0: none was found
 }
 
@@ -35,17 +37,17 @@ func (o Owner) String() string {
 }
 
 // readPorts binds the wanted port and the two that people confuse it with: 8000 (most servers) and 8888 (Jupyter).
-func readPorts(o Options) []Port {
+func readPorts(ctx context.Context, o Options) []Port {
 	var ports []Port
 	for _, n := range []int{o.Port, 8000, 8888} {
 		if len(ports) == 0 || n != o.Port {
-			ports = append(ports, readPort(o, n))
+			ports = append(ports, readPort(ctx, o, n))
 		}
 	}
 	return ports
 }
 
-func readPort(o Options, n int) Port {
+func readPort(ctx context.Context, o Options, n int) Port {
 	p := Port{Number: n}
 	err := o.System.Bind(n)
 	switch {
@@ -54,6 +56,9 @@ func readPort(o Options, n int) Port {
 	case errors.Is(err, syscall.EADDRINUSE):
 		p.Taken = true
 		p.Owner = owner(o.Root, n)
+		if p.Owner == nil && o.Root == "/" {
+			p.Speaks = fingerprint(ctx, "http://127.0.0.1:"+strconv.Itoa(n))
+		}
 	default:
 		p.Err = err.Error()
 	}

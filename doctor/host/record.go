@@ -50,13 +50,19 @@ func Replay(dir string) (*Facts, error) {
 	return r.Facts, nil
 }
 
+// envJSON is Env with what is unexported there.
 type envJSON struct {
-	Vars  map[string]string
-	Token Token
+	Vars     map[string]string
+	Token    Token
+	Platform Platform
+	Secrets  []string
+	ServeKey bool
 }
 
 // MarshalJSON gives the kept variables, masked as they are.
-func (e Env) MarshalJSON() ([]byte, error) { return json.Marshal(envJSON{e.vars, e.Token}) }
+func (e Env) MarshalJSON() ([]byte, error) {
+	return json.Marshal(envJSON{e.vars, e.Token, e.Platform, e.Secrets, e.ServeKey})
+}
 
 // UnmarshalJSON is the reverse of MarshalJSON.
 func (e *Env) UnmarshalJSON(b []byte) error {
@@ -64,6 +70,6 @@ func (e *Env) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &j); err != nil {
 		return err
 	}
-	e.vars, e.Token = j.Vars, j.Token
+	*e = Env{j.Vars, j.Token, j.Platform, j.Secrets, j.ServeKey}
 	return nil
 }

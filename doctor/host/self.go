@@ -12,6 +12,7 @@ import (
 type Self struct {
 	Kernels    []string      // GPU code inside this binary; empty: it computes on the CPU only
 	Wait       time.Duration // how long a reader was waited for
+	Host       string        // the address a server would listen on; empty: nothing was said
 	PID1       string        // the name of process 1; empty: not readable
 	Seccomp    int           // 0 none, 1 strict, 2 filter; -1: unknown
 	NoNewPrivs bool
@@ -23,7 +24,7 @@ type Self struct {
 const CapSysPtrace = 19
 
 func readSelf(o Options) Self {
-	s := Self{Kernels: o.Kernels, Wait: o.Wait, PID1: readWord(o.Root, "proc/1/comm"), Seccomp: -1}
+	s := Self{Kernels: o.Kernels, Wait: o.Wait, Host: o.Host, PID1: readWord(o.Root, "proc/1/comm"), Seccomp: -1}
 	b, err := os.ReadFile(filepath.Join(o.Root, "proc/self/status"))
 	if err != nil {
 		s.Err = err.Error()
