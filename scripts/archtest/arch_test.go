@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 	"server/runner":       {"server/engine", "server/model", "server/weights", "server/seq", "kernels"},
 	"server/sched":        {"server/kvpool", "server/radix", "server/seq"},
 	"server/seq":          {},
+	"server/supervise":    {},
 	"server/token":        {"server/seq", "server/token/jinja"},
 	"server/token/jinja":  {},
 	"server/weights":      {"kernels"},
