@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,6 +42,18 @@ type Request struct {
 	Reason     string    `json:"reason,omitempty"`
 
 	text string // the answer, for the next turn
+}
+
+// latencies are NaN where there is none.
+func (r *Request) latencies() (ttft, tpot, e2e float64) {
+	ttft, tpot, e2e = math.NaN(), math.NaN(), r.End-r.Intended
+	if len(r.Chunks) > 0 {
+		ttft = r.Chunks[0] - r.Intended
+	}
+	if len(r.Chunks) > 0 && r.Completion > 1 {
+		tpot = (e2e - ttft) / float64(r.Completion-1)
+	}
+	return ttft, tpot, e2e
 }
 
 // asker sends requests.

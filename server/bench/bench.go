@@ -1,10 +1,12 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -109,6 +111,9 @@ func (o *Options) check() error {
 }
 
 func (o *Options) checkLevels() error {
+	if twice(o.Users) || twice(o.Rates) {
+		return fmt.Errorf("%w: a level is named twice", ErrOptions)
+	}
 	for _, u := range o.Users {
 		if u < 1 || u > MaxUsers {
 			return fmt.Errorf("%w: %d users is not in 1..%d", ErrOptions, u, MaxUsers)
@@ -129,6 +134,10 @@ func (o *Options) checkLevels() error {
 		return fmt.Errorf("%w: burstiness %v is not in 0.01..1000", ErrOptions, o.Burstiness)
 	}
 	return nil
+}
+
+func twice[T cmp.Ordered](v []T) bool {
+	return len(slices.Compact(slices.Sorted(slices.Values(v)))) < len(v)
 }
 
 func (o *Options) complete() {

@@ -27,6 +27,8 @@ const (
 // fake is a server whose timings are known exactly, on virtual time and pipes. The zero value keeps fakeTTFT and
 // fakeITL to the nanosecond.
 type fake struct {
+	slower   float64       // factor of its times; 0: 1
+	offset   uint64        // of its random seed
 	jitter   float64       // standard deviation of its times, as a share of them
 	errors   float64       // share answered with status after a second: an error's time must move nothing
 	status   int           // of errors; 0: 500
@@ -54,7 +56,7 @@ type fake struct {
 func (f *fake) around(d time.Duration) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return time.Duration(float64(d) * max(0.2, 1+f.jitter*f.rng.NormFloat64()))
+	return time.Duration(float64(d) * max(0.2, 1+f.jitter*f.rng.NormFloat64()) * cmp.Or(f.slower, 1))
 }
 
 func (f *fake) fails() bool {
@@ -195,7 +197,7 @@ func measureUntil(t *testing.T, f *fake, o Options, interrupt time.Duration) (re
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
-		f.rng, f.start, f.at = rand.New(rand.NewPCG(7, 7)), time.Now(), time.Now()
+		f.rng, f.start, f.at = rand.New(rand.NewPCG(7, 7+f.offset)), time.Now(), time.Now()
 		server := &http.Server{Handler: f}
 		go server.Serve(p)
 		tr := &http.Transport{MaxIdleConnsPerHost: 1000, DialContext: func(ctx context.Context, a, b string) (net.Conn, error) {

@@ -32,7 +32,7 @@ func TestFitWithoutNoise(t *testing.T) {
 // TestIntervalsHoldTheTruth draws many noisy runs. A 95 % interval that holds V and K in fewer than 90 % of them is too
 // narrow.
 func TestIntervalsHoldTheTruth(t *testing.T) {
-	const v, k, runs = 3000.0, 40.0, 200
+	const v, k, runs = 3000.0, 40.0, 100
 	for _, loads := range [][]int{{5, 10, 20, 50, 100}, {1, 2, 5, 10, 20, 50, 100, 200}} {
 		heldV, heldK, given := 0, 0, 0
 		for seed := range uint64(runs) {

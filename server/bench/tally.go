@@ -119,17 +119,14 @@ func (t *tally) produced(r *Request, w window) {
 
 // timed takes the latencies of a complete answer sent inside the window.
 func (t *tally) timed(r *Request, o *Options) {
-	e2e := r.End - r.Intended
+	ttft, tpot, e2e := r.latencies()
 	t.times.e2e = append(t.times.e2e, e2e)
 	t.usage(r, e2e)
-	ttft, tpot := math.NaN(), math.NaN()
-	if len(r.Chunks) > 0 {
+	if !math.IsNaN(ttft) {
 		t.counts.Streamed++
-		ttft = r.Chunks[0] - r.Intended
 		t.times.ttft = append(t.times.ttft, ttft)
 	}
-	if len(r.Chunks) > 0 && r.Completion > 1 {
-		tpot = (e2e - ttft) / float64(r.Completion-1)
+	if !math.IsNaN(tpot) {
 		t.times.tpot = append(t.times.tpot, tpot)
 	}
 	t.gaps(r.Chunks)
