@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +43,8 @@ type doctorFlags struct {
 	port       int
 	host       string
 	fix, watch bool
+	engine     string
+	python     string
 	every      time.Duration
 	wait       time.Duration
 	record     string
@@ -52,15 +56,17 @@ func newDoctorCommand(term *ui.Terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "say what is wrong with this machine before a server is started on it",
-		Long: `Judge this machine: GPU and driver, container limits, disks, ports, Hugging Face settings and, with
---for, a model directory. Every answer is ok, warn, fail, unknown, skipped or crashed; unknown never counts as ok. It
-needs no network, ends within 3 seconds, changes nothing without --fix and never ends a process: a taken port gets its owner named and a
-free one proposed. Tokens are masked in every output.
+		Long: `Judge this machine: GPU and driver, container limits, disks, ports, Hugging Face settings, with --for a
+model directory, and with --engine the Python side of SGLang or vLLM, read from its files: no Python is run. Every
+answer is ok, warn, fail, unknown, skipped or crashed; unknown never counts as ok. It needs no network, ends within
+3 seconds, changes nothing without --fix and never ends a process: a taken port gets its owner named and a free one
+proposed. Tokens are masked in every output.
 
   radish doctor                                  problems, and one line for each family that is well
   radish doctor --all                            everything, with evidence
   radish doctor --for /models/Llama-3.2-1B       does this model's directory look right, and does it fit
   radish doctor --only container,port.bind       some families or checks, and what they depend on
+  radish doctor --engine sglang                  the Python side too: versions, CUDA, architectures, ABI
   radish doctor --fix                            run the fixes that destroy nothing and need no root, each shown first
   radish doctor --watch --skip ports             then one line for every check that changes, until interrupted
   radish doctor --output json | jq .verdict      schema ` + doctor.Schema + `
@@ -75,6 +81,8 @@ free one proposed. Tokens are masked in every output.
 	f.StringSliceVar(&fl.only, "only", nil, "run these ids, families or patterns only")
 	f.StringSliceVar(&fl.skip, "skip", nil, "leave these ids, families or patterns out")
 	f.StringVar(&fl.model, "for", "", "a model directory to judge as well")
+	f.StringVar(&fl.engine, "engine", "", "an engine in Python to judge as well: "+strings.Join(check.Engines(), ", "))
+	f.StringVar(&fl.python, "python", "", "the environment or interpreter to judge with --engine, instead of the one found")
 	f.BoolVar(&fl.fix, "fix", false, "show and run the safe fixes, then judge again")
 	f.BoolVar(&fl.watch, "watch", false, "go on and tell what changes (text only)")
 	f.DurationVar(&fl.every, "interval", 5*time.Second, "time between two looks of --watch, at least 1s")
@@ -95,7 +103,7 @@ func runDoctor(c *cobra.Command, term *ui.Terminal, fl doctorFlags) error {
 	if err := fl.check(); err != nil {
 		return &usageError{cmd: c, err: err}
 	}
-	checks, err := doctor.Select(check.All(), fl.only, fl.skip)
+	checks, err := doctor.Select(fl.checks(), fl.only, fl.skip)
 	if err != nil {
 		return &usageError{cmd: c, err: advise(err, "radish doctor --list")}
 	}
@@ -118,8 +126,20 @@ func runDoctor(c *cobra.Command, term *ui.Terminal, fl doctorFlags) error {
 	return verdictError(report)
 }
 
+// checks is all of them; the Python side only for who asks for it.
+func (fl doctorFlags) checks() []doctor.Check {
+	if fl.engine == "" && !fl.list {
+		return check.All()
+	}
+	return append(check.All(), check.Python()...)
+}
+
 func (fl doctorFlags) check() error {
 	switch {
+	case fl.engine != "" && !slices.Contains(check.Engines(), fl.engine):
+		return fmt.Errorf("engine %q is not one of %s", fl.engine, strings.Join(check.Engines(), ", "))
+	case fl.python != "" && fl.engine == "":
+		return errors.New("--python means nothing without --engine")
 	case fl.output != "text" && fl.output != "json" && fl.output != "junit":
 		return fmt.Errorf("output %q is not text, json or junit", fl.output)
 	case fl.port < 1 || fl.port > 65535:
@@ -210,8 +230,13 @@ func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if fl.python != "" {
+		if fl.python, err = filepath.Abs(fl.python); err != nil {
+			return nil, fmt.Errorf("find %s: %w", fl.python, err)
+		}
+	}
 	return host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port,
-		Host: fl.host, System: system, Wait: fl.wait}), nil
+		Host: fl.host, System: system, Wait: fl.wait, Engine: fl.engine, Python: fl.python}), nil
 }
 
 func writeReport(term *ui.Terminal, r *doctor.Report, fl doctorFlags) error {

@@ -62,10 +62,13 @@ func TestMachines(t *testing.T) {
 	}
 }
 
+// problemsOnly begins the names of reports that leave out what is well.
+const problemsOnly = "python-ill-"
+
 func golden(t *testing.T, name, root string, r *doctor.Report) {
 	t.Helper()
 	r.Counts, r.Verdict = nil, ""
-	got := strings.TrimSuffix(r.Text(true), "\nverdict:  ()\n")
+	got := strings.TrimSuffix(r.Text(!strings.HasPrefix(name, problemsOnly)), "\nverdict:  ()\n")
 	got = strings.ReplaceAll(got, root, "")
 	if strings.Contains(got, sentinel[:8]) {
 		t.Error("a secret is in the report")

@@ -16,16 +16,17 @@ import (
 // machine is a fixture: the files of a root directory, the environment, and what only a kernel or driver can say. The
 // figures are those of the named cards' data sheets; no machine was copied.
 type machine struct {
-	files map[string]string
-	env   []string
-	nvml  host.NVML
-	cuda  host.CUDA
-	disk  host.Space
-	shm   uint64
-	taken int
-	model string
-	clock time.Time
-	wait  time.Duration
+	files  map[string]string
+	env    []string
+	nvml   host.NVML
+	cuda   host.CUDA
+	disk   host.Space
+	shm    uint64
+	taken  int
+	model  string
+	clock  time.Time
+	wait   time.Duration
+	engine string
 }
 
 func (m machine) Clock() (now time.Time, kept bool, err error) {
@@ -80,7 +81,7 @@ func (m machine) read(t *testing.T) *host.Facts {
 			t.Fatal(err)
 		}
 	}
-	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Wait: m.wait})
+	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Engine: m.engine, Wait: m.wait})
 	f.Limits.Processors = 16 // the one figure that comes from the machine the test runs on
 	return f
 }

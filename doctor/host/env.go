@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -48,7 +49,7 @@ func readEnv(root string, environ []string) Env {
 		}
 	}
 	e := Env{vars: map[string]string{}, Platform: readPlatform(all), Secrets: secretNames(all), ServeKey: all["RADISH_API_KEY"] != ""}
-	for _, name := range plainVars {
+	for _, name := range slices.Concat(plainVars, pythonVars) {
 		if v, ok := all[name]; ok {
 			e.vars[name] = withoutPassword(v)
 		}

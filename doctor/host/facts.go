@@ -21,6 +21,7 @@ type Facts struct {
 	Env    Env
 	Model  *Model // nil: no model was named
 	Others Others
+	Python *Python // nil: no engine was named
 }
 
 // Clock is what the kernel says of its own clock.
@@ -46,6 +47,8 @@ type Options struct {
 	System  System        // nil: the live machine
 	Kernels []string      // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"
 	Wait    time.Duration // for one reader; 0 means DefaultWait
+	Engine  string        // an inference engine written in Python, by its distribution; empty: none
+	Python  string        // an environment or interpreter to judge instead of the one found; empty: none
 }
 
 // System is what no file can tell, so that tests can give a machine.
@@ -99,11 +102,13 @@ func Read(ctx context.Context, o Options) *Facts {
 	cache := later(w, func() Cache { return readCache(ctx, o, f.Env) }, func(why string) Cache { return Cache{Err: why} })
 	others := later(w, func() Others { return readProcesses(o.Root) }, func(why string) Others { return Others{Err: why} })
 	model := later(w, func() *Model { return readModel(o.Model) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
+	python := later(w, func() *Python { return readPython(ctx, o, f.Env) }, func(why string) *Python { return &Python{Engine: o.Engine, Chosen: -1, Err: why} })
 	f.Time, f.Clock = readClock(o.System)
 	f.Memory = readMemory(o)
 	f.Limits = readLimits(o)
 	f.NVIDIA = files()
 	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model, f.Others, f.Cache = nvml(), cuda(), ports(), disks(), model(), others(), cache()
+	f.Python = python()
 	return f
 }
 

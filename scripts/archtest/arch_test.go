@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"doctor":            {"doctor/host"},
 	"doctor/check":      {"doctor", "doctor/host", "doctor/pep440"},
 	"doctor/explain":    {},
-	"doctor/host":       {},
+	"doctor/host":       {"doctor/pep440"},
 	"doctor/pep440":     {},
 	"provision/builtin": {},
 	"server": {"server/api", "server/engine", "server/metrics", "server/model", "server/radix", "server/runner",
