@@ -20,6 +20,7 @@ import (
 // benchServeFlags are one load measurement of an endpoint.
 type benchServeFlags struct {
 	opts     bench.Options
+	device   benchDeviceFlags
 	slo      struct{ ttft, tpot, e2e time.Duration }
 	workload string
 	prompts  string
@@ -45,6 +46,7 @@ random times whatever the server does, and counts latency from the time a reques
   radish bench serve --url http://127.0.0.1:30000 --users 10,50,100
   radish bench serve --url http://127.0.0.1:30000 --rate 4 --duration 60s --workload rag --overlap 0.8
   radish bench serve --url http://127.0.0.1:30000 --users 8 --prompts prompts.jsonl --output a.json --raw a.jsonl
+  radish bench serve --url http://gpu:30000 --users 1,8,64 --gpu "H100 SXM" --model-path /models/Llama-3.1-8B-Instruct
   radish bench serve --definitions
 
 Exit status is 1 when no level was valid, or a figure is impossible on the device.
@@ -53,6 +55,7 @@ Exit status is 1 when no level was valid, or a figure is impossible on the devic
 		RunE: func(c *cobra.Command, _ []string) error { return f.run(c.Context(), term) },
 	}
 	f.add(c)
+	f.device.add(c)
 	return c
 }
 
@@ -98,6 +101,11 @@ func (f *benchServeFlags) run(ctx context.Context, term *ui.Terminal) (err error
 	if err := f.complete(); err != nil {
 		return asUsage(err)
 	}
+	endMeter, err := f.device.fill(term, &f.opts.Beside, f.opts.Target.URL)
+	if err != nil {
+		return err
+	}
+	defer endMeter()
 	if f.raw != "" {
 		end, rawErr := f.record()
 		if rawErr != nil {
