@@ -8,7 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 LDFLAGS := -X main.version=$(VERSION) -extldflags=-Wl,-z,lazy
 
-.PHONY: help build test race lint bench fuzz demo e2e kernels gputest clean
+.PHONY: help man build test race lint bench fuzz demo e2e kernels gputest clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ e2e: build ## run OpenAI's Node client against the builtin model (needs node and
 
 kernels: ## recompile the CUDA images that radish embeds (fetches NVIDIA's NVRTC into a private prefix)
 	$(GO) run ./scripts/kernels -nvrtc "$$(scripts/kernels/toolkit.sh)"
+
+man: build ## write the manual pages into bin/man/man1
+	bin/radish man bin/man/man1
 
 clean: ## remove what build made
 	rm -rf bin

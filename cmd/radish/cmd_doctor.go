@@ -96,6 +96,10 @@ proposed. Tokens are masked in every output.
 	}
 	f.StringVar(&fl.host, "host", "", "the address a server would listen on")
 	f.IntVar(&fl.port, "port", host.DefaultPort, "the port a server would take")
+	completeWords(c, "engine", check.Engines()...)
+	completeWords(c, "output", "text", "json", "junit")
+	completeWords(c, "only", checkNames()...)
+	completeWords(c, "skip", checkNames()...)
 	return c
 }
 
@@ -189,6 +193,18 @@ func watch(ctx context.Context, term *ui.Terminal, checks []doctor.Check, fl doc
 		term.Answer("%s", r.Changes(last))
 		last = r
 	}
+}
+
+// checkNames is every name that --only and --skip take, patterns aside.
+func checkNames() []string {
+	var names []string
+	for _, k := range append(check.All(), check.Python()...) {
+		if !slices.Contains(names, k.Family) {
+			names = append(names, k.Family)
+		}
+		names = append(names, k.ID)
+	}
+	return names
 }
 
 func listChecks(term *ui.Terminal, checks []doctor.Check) error {

@@ -39,6 +39,7 @@ continuous batching, from one binary.
 		newVersionCommand(term),
 		newDoctorCommand(term),
 		newProbeCommand(term),
+		newManCommand(term),
 		newServeCommand(term),
 		newGenerateCommand(term),
 		newChatCommand(term),
@@ -46,4 +47,11 @@ continuous batching, from one binary.
 		newExplainCommand(term),
 	)
 	return root
+}
+
+// completeWords offers the words that a flag takes to the shell. A flag that is not there is a mistake in this program.
+func completeWords(c *cobra.Command, flag string, words ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
 }
