@@ -27,7 +27,8 @@ func newBenchCommand(term *ui.Terminal) *cobra.Command {
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newBenchOfflineCommand(term), newBenchServeCommand(term), newBenchCompareCommand(term), newBenchRadixCommand(term))
+	c.AddCommand(newBenchOfflineCommand(term), newBenchServeCommand(term), newBenchCompareCommand(term),
+		newBenchReportCommand(term), newBenchRadixCommand(term))
 	return c
 }
 

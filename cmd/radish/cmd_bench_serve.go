@@ -15,6 +15,7 @@ import (
 
 	"radish/cmd/internal/ui"
 	"radish/server/bench"
+	benchreport "radish/server/bench/report"
 )
 
 // benchServeFlags are one load measurement of an endpoint.
@@ -32,6 +33,7 @@ type benchServeFlags struct {
 	define   bool
 	output   string
 	raw      string
+	report   string
 	asJSON   bool
 }
 
@@ -47,6 +49,7 @@ random times whatever the server does, and counts latency from the time a reques
   radish bench serve --url http://127.0.0.1:30000 --rate 4 --duration 60s --workload rag --overlap 0.8
   radish bench serve --url http://127.0.0.1:30000 --users 8 --prompts prompts.jsonl --output a.json --raw a.jsonl
   radish bench serve --url http://gpu:30000 --users 1,8,64 --gpu "H100 SXM" --model-path /models/Llama-3.1-8B-Instruct
+  radish bench serve --url http://127.0.0.1:30000 --users 1,2,4,8,16,32 --repeat 3 --report report
   radish bench serve --definitions
 
 Exit status is 1 when no level was valid, or a figure is impossible on the device.
@@ -89,6 +92,7 @@ func (f *benchServeFlags) add(c *cobra.Command) {
 	fs.BoolVar(&f.define, "definitions", false, "say what each figure is, and end")
 	fs.StringVar(&f.output, "output", "", "write the result to this JSON file")
 	fs.StringVar(&f.raw, "raw", "", "write one line per request to this JSONL file")
+	fs.StringVar(&f.report, "report", "", "write plots (PNG) and report.html, which stands alone, into this directory")
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 }
 
@@ -187,6 +191,13 @@ func (f *benchServeFlags) record() (func() error, error) {
 func (f *benchServeFlags) write(term *ui.Terminal, res *bench.Result) error {
 	if err := writeResult(f.output, res); err != nil {
 		return err
+	}
+	if f.report != "" {
+		page, err := benchreport.Write(f.report, res)
+		if err != nil {
+			return err
+		}
+		term.Say("report: %s", page)
 	}
 	if f.asJSON {
 		return term.JSON(res)

@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 		"server/sched", "server/seq", "server/token", "server/token/jinja", "server/weights", "kernels", "kernels/cpu", "kernels/cuda"},
 	"server/api":          {"server/engine", "server/metrics", "server/seq", "server/token", "server/token/jinja"},
 	"server/bench":        {},
+	"server/bench/report": {"server/bench"},
 	"server/engine":       {"server/kvpool", "server/radix", "server/sched", "server/seq"},
 	"server/kvpool":       {"server/seq"},
 	"server/metrics":      {"server/engine", "server/seq"},
