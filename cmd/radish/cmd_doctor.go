@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,6 +50,8 @@ type doctorFlags struct {
 	wait       time.Duration
 	record     string
 	replay     string
+	network    bool
+	noNetwork  bool
 }
 
 func newDoctorCommand(term *ui.Terminal) *cobra.Command {
@@ -56,15 +59,21 @@ func newDoctorCommand(term *ui.Terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "say what is wrong with this machine before a server is started on it",
-		Long: `Judge this machine: GPU and driver, container limits, disks, ports, Hugging Face settings, with --for a
-model directory, and with --engine the Python side of SGLang or vLLM, read from its files: no Python is run. Every
-answer is ok, warn, fail, unknown, skipped or crashed; unknown never counts as ok. It needs no network, ends within
-3 seconds, changes nothing without --fix and never ends a process: a taken port gets its owner named and a free one
-proposed. Tokens are masked in every output.
+		Long: `Judge this machine: GPU and driver, container limits, disks, ports, Hugging Face settings, with --for
+a model (are its files whole, does it fit here), and with --engine the Python side of SGLang or vLLM, read from its
+files: no Python is run. Every answer is ok, warn, fail, unknown, skipped or crashed; unknown never counts as ok. A
+taken port gets its owner named and a free one proposed; no process is ever ended, and nothing is changed without
+--fix. Tokens are masked in every output.
+
+The network is asked only with --network, or for an ORG/MODEL that the cache does not hold; then the token goes to
+HF_ENDPOINT and nowhere else. A run ends within 3 seconds, with the network within 10; --wait gives a driver that has
+to wake its cards more time.
 
   radish doctor                                  problems, and one line for each family that is well
   radish doctor --all                            everything, with evidence
+  radish doctor --network                        the hub, the token, the clock too
   radish doctor --for /models/Llama-3.2-1B       does this model's directory look right, and does it fit
+  radish doctor --for meta-llama/Llama-3.2-1B    the same of a repository: access, disk, memory
   radish doctor --only container,port.bind       some families or checks, and what they depend on
   radish doctor --engine sglang                  the Python side too: versions, CUDA, architectures, ABI
   radish doctor --fix                            run the fixes that destroy nothing and need no root, each shown first
@@ -80,13 +89,15 @@ proposed. Tokens are masked in every output.
 	f.BoolVar(&fl.all, "all", false, "tell the checks that are ok or skipped too")
 	f.StringSliceVar(&fl.only, "only", nil, "run these ids, families or patterns only")
 	f.StringSliceVar(&fl.skip, "skip", nil, "leave these ids, families or patterns out")
-	f.StringVar(&fl.model, "for", "", "a model directory to judge as well")
+	f.StringVar(&fl.model, "for", "", "a model directory, or ORG/MODEL, to judge as well")
 	f.StringVar(&fl.engine, "engine", "", "an engine in Python to judge as well: "+strings.Join(check.Engines(), ", "))
 	f.StringVar(&fl.python, "python", "", "the environment or interpreter to judge with --engine, instead of the one found")
 	f.BoolVar(&fl.fix, "fix", false, "show and run the safe fixes, then judge again")
 	f.BoolVar(&fl.watch, "watch", false, "go on and tell what changes (text only)")
 	f.DurationVar(&fl.every, "interval", 5*time.Second, "time between two looks of --watch, at least 1s")
 	f.DurationVar(&fl.wait, "wait", host.DefaultWait, "how long to wait for a driver or disk that does not answer")
+	f.BoolVar(&fl.network, "network", false, "ask the Hugging Face hub too: names, clock, token, access, rate limit")
+	f.BoolVar(&fl.noNetwork, "no-network", false, "do not ask the hub, not even for --for ORG/MODEL")
 	f.StringVar(&fl.record, "record", "", "write the facts, secrets masked, into this directory")
 	f.StringVar(&fl.replay, "replay", "", "judge facts that --record wrote instead of this machine")
 	for _, name := range []string{"record", "replay"} {
@@ -150,6 +161,8 @@ func (fl doctorFlags) check() error {
 		return fmt.Errorf("port %d is not between 1 and 65535", fl.port)
 	case fl.watch && fl.output != "text":
 		return fmt.Errorf("watch tells text only, not %s", fl.output)
+	case fl.network && fl.noNetwork:
+		return errors.New("network and no-network exclude each other")
 	case fl.wait < 100*time.Millisecond:
 		return fmt.Errorf("wait %s is shorter than 100ms", fl.wait)
 	case fl.every < time.Second:
@@ -251,8 +264,15 @@ func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
 			return nil, fmt.Errorf("find %s: %w", fl.python, err)
 		}
 	}
-	return host.Read(ctx, host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port,
-		Host: fl.host, System: system, Wait: fl.wait, Engine: fl.engine, Python: fl.python}), nil
+	o := host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port, Host: fl.host, System: system,
+		Wait: fl.wait, Network: host.AskIfNeeded, Proxy: http.ProxyFromEnvironment, Engine: fl.engine, Python: fl.python}
+	switch {
+	case fl.network:
+		o.Network = host.AskAlways
+	case fl.noNetwork:
+		o.Network = host.AskNever
+	}
+	return host.Read(ctx, o), nil
 }
 
 func writeReport(term *ui.Terminal, r *doctor.Report, fl doctorFlags) error {

@@ -77,9 +77,20 @@ func All() []doctor.Check {
 
 		{ID: "hf.token", Family: "huggingface", Title: "token", Run: token},
 		{ID: "hf.env", Family: "huggingface", Title: "settings in the environment", Run: hfEnv},
+		{ID: "hf.offline", Family: "huggingface", Title: "offline mode", Run: offline},
+		{ID: "net.dns", Family: "network", Title: "names have addresses", Run: dns},
+		{ID: "net.reach", Family: "network", Title: "the hub answers", DependsOn: []string{"net.dns"}, Run: reach},
+		{ID: "hf.whoami", Family: "network", Title: "the token is valid", DependsOn: []string{"net.reach"}, Run: whoami},
+		{ID: "hf.access", Family: "network", Title: "the repository may be read", DependsOn: []string{"net.reach"}, Run: access},
+		{ID: "hf.ratelimit", Family: "network", Title: "rate limit", Minor: true, DependsOn: []string{"net.reach"}, Run: rateLimit},
 
 		{ID: "model.files", Family: "model", Title: "files of the model", Run: modelFiles},
+		{ID: "model.safetensors", Family: "model", Title: "headers of its weights", DependsOn: []string{"model.files"}, Run: modelHeaders},
+		{ID: "model.disk", Family: "model", Title: "room for what is missing", Run: modelDisk},
 		{ID: "model.fit", Family: "model", Title: "the model fits in memory", DependsOn: []string{"model.files"}, Run: modelFit},
+		{ID: "model.vram", Family: "model", Title: "the model fits on the cards", DependsOn: []string{"model.files", "gpu.cuinit"}, Run: modelVRAM},
+		{ID: "model.dtype_arch", Family: "model", Title: "the cards know its number type", DependsOn: []string{"model.files", "gpu.nvml"}, Run: modelType},
+		{ID: "model.tp", Family: "model", Title: "over how many cards it can be spread", DependsOn: []string{"model.files"}, Run: modelSpread},
 	}
 }
 

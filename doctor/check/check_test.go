@@ -199,7 +199,7 @@ func TestModelDirectory(t *testing.T) {
 	}{
 		{"config.json", `{"model_type":"llama"}`, doctor.Fail},
 		{"tokenizer.json", "{}", doctor.Fail},
-		{"model.safetensors", strings.Repeat("x", 4096), doctor.OK},
+		{"model.safetensors", "\x02\x00\x00\x00\x00\x00\x00\x00{}", doctor.OK},
 		{"more.safetensors", "version https://git-lfs.github.com/spec/v1\n", doctor.Fail},
 	} {
 		if err := os.WriteFile(filepath.Join(m.model, step.name), []byte(step.text), 0o644); err != nil {

@@ -177,22 +177,31 @@ func pid1(_ context.Context, m facts) finding {
 	return seen(f, "/proc/1/comm", "%s", m.Self.PID1)
 }
 
-// clock needs no network: it can show a clock that is wrong for certain, and say when nothing vouches for it.
+// clock can show a clock that is wrong for certain, and say when nothing vouches for it. With the network, the hub's Date
+// header vouches.
 func clock(_ context.Context, m facts) finding {
-	rule := "not before the reference table's date, " + table().Date + ", and kept right by the kernel; skew needs the network"
+	rule := fmt.Sprintf("within %s of the hub's clock, %s fails; without the network: not before %s, and kept right by the kernel", skewWarn, skewFail, table().Date)
 	f := is(doctor.OK, rule, "kept right")
 	read, err := time.Parse(time.DateOnly, table().Date)
+	skew := m.Network.Skew.Abs()
 	switch {
 	case err != nil:
 		f = is(doctor.Unknown, rule, "the table has no date")
-	case m.Time.Before(read):
-		f = fixed(is(doctor.Fail, rule, "the clock stands in the past: TLS and signed links will fail"), doctor.ChangeHost, "a pod cannot set its host's clock")
+	case m.Network.Dated && skew > skewFail, m.Time.Before(read):
+		f = fixed(is(doctor.Fail, rule, "the clock is wrong: TLS and signed links will fail"), doctor.ChangeHost, "a pod cannot set its host's clock")
+	case m.Network.Dated && skew > skewWarn:
+		f = fixed(is(doctor.Warn, rule, "the clock is %s off: signed links will fail", m.Network.Skew.Round(time.Second)), doctor.ChangeHost, "a pod cannot set its host's clock")
+	case m.Network.Dated:
+		f = is(doctor.OK, rule, "%s off the hub's", m.Network.Skew)
 	case m.Clock.Err != "":
 		f = is(doctor.Unknown, rule, "the kernel does not say: %s", m.Clock.Err)
 	case !m.Clock.Synchronised:
 		f = is(doctor.Unknown, rule, "plausible, but nothing keeps it right as far as the kernel knows")
 	}
 	f = seen(f, "clock_gettime", "%s", m.Time.UTC().Format(time.RFC3339))
+	if m.Network.Dated {
+		f = seen(f, "Date of "+m.Network.Endpoint, "local clock minus hub's: %s", m.Network.Skew)
+	}
 	return seen(f, "adjtimex", "synchronised %t", m.Clock.Synchronised)
 }
 

@@ -172,7 +172,7 @@ func knowsModel(_ context.Context, m facts) finding {
 	switch {
 	case m.Model == nil:
 		return is(doctor.Skipped, rule, "no model was named (--for DIR)")
-	case m.Model.Kind == "":
+	case kind(m.Model) == "":
 		return is(doctor.Unknown, rule, "the model's model_type is not known")
 	case len(t.Files) == 0:
 		return is(doctor.Fail, rule, "transformers is not installed")
@@ -180,9 +180,9 @@ func knowsModel(_ context.Context, m facts) finding {
 		return seen(is(doctor.Unknown, rule, "transformers' list could not be read"), t.Files[0], "0 model types")
 	}
 	d, _ := m.Python.Dist("transformers")
-	f := is(doctor.OK, rule, "transformers %s knows %s", d.Version, m.Model.Kind)
-	if !t.Known[m.Model.Kind] {
-		f = is(doctor.Fail, rule, "transformers %s does not know %q: it is too old, or the model brings its own code", d.Version, m.Model.Kind)
+	f := is(doctor.OK, rule, "transformers %s knows %s", d.Version, kind(m.Model))
+	if !t.Known[kind(m.Model)] {
+		f = is(doctor.Fail, rule, "transformers %s does not know %q: it is too old, or the model brings its own code", d.Version, kind(m.Model))
 		f = installing(f, m.Python, "upgrade it as far as the engine's pin allows", "--upgrade", m.Python.Engine, "transformers")
 	}
 	return seen(f, strings.Join(t.Files, ", "), "%d model types", len(t.Known))

@@ -64,7 +64,7 @@ func readCache(ctx context.Context, o Options, e Env) Cache {
 		w.repo(dir)
 	}
 	for _, dir := range []string{o.WorkDir, o.Model} {
-		if dir != "" {
+		if dir != "" && (dir != o.Model || repository(o) == "") {
 			w.localDir(filepath.Join(o.Root, dir))
 		}
 	}

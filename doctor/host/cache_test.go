@@ -35,7 +35,7 @@ func TestCache(t *testing.T) {
 		}
 	}
 	o := Options{Root: root, WorkDir: "/w"}
-	e := readEnv(root, []string{"HOME=/h"})
+	e := envOf(root, []string{"HOME=/h"})
 	c := readCache(t.Context(), o, e)
 	if c.Err != "" || c.Cut || c.Repos != 2 || c.Bytes != 27 {
 		t.Errorf("cache %+v", c)

@@ -41,21 +41,31 @@ func (e Env) Get(name string) (string, bool) {
 	return v, ok && v != ""
 }
 
-func readEnv(root string, environ []string) Env {
+// Offline says that Hugging Face clients were told not to use the network.
+func (e Env) Offline() bool {
+	for _, name := range []string{"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} {
+		if v, ok := e.Get(name); ok && v != "0" && !strings.EqualFold(v, "false") {
+			return true
+		}
+	}
+	return false
+}
+
+func readEnv(root string, environ []string) (e Env, secret string) {
 	all := map[string]string{}
 	for _, kv := range environ {
 		if k, v, ok := strings.Cut(kv, "="); ok {
 			all[k] = v
 		}
 	}
-	e := Env{vars: map[string]string{}, Platform: readPlatform(all), Secrets: secretNames(all), ServeKey: all["RADISH_API_KEY"] != ""}
+	e = Env{vars: map[string]string{}, Platform: readPlatform(all), Secrets: secretNames(all), ServeKey: all["RADISH_API_KEY"] != ""}
 	for _, name := range slices.Concat(plainVars, pythonVars) {
 		if v, ok := all[name]; ok {
 			e.vars[name] = withoutPassword(v)
 		}
 	}
-	e.Token = readToken(root, e, all)
-	return e
+	e.Token, secret = readToken(root, e, all)
+	return e, secret
 }
 
 // secretNames lists the variables whose names say that they hold a secret.
@@ -73,9 +83,8 @@ func secretNames(all map[string]string) []string {
 	return names
 }
 
-func readToken(root string, e Env, all map[string]string) Token {
-	var t Token
-	secret := ""
+// readToken gives the token masked, and as it is for the one who asks the hub with it.
+func readToken(root string, e Env, all map[string]string) (t Token, secret string) {
 	for _, name := range tokenVars {
 		if v := strings.TrimSpace(all[name]); v != "" && secret == "" {
 			secret, t.Masked, t.Source = v, mask(v), name
@@ -84,7 +93,7 @@ func readToken(root string, e Env, all map[string]string) Token {
 	file := e.tokenFile()
 	info, err := os.Stat(filepath.Join(root, file))
 	if err != nil || !info.Mode().IsRegular() {
-		return t
+		return t, secret
 	}
 	stored := readWord(root, file)
 	switch {
@@ -92,10 +101,10 @@ func readToken(root string, e Env, all map[string]string) Token {
 	case secret != "":
 		t.Other = file
 	default:
-		t = Token{Masked: mask(stored), Source: file}
+		t, secret = Token{Masked: mask(stored), Source: file}, stored
 	}
 	t.Mode, t.File = info.Mode().Perm(), true
-	return t
+	return t, secret
 }
 
 func (e Env) tokenFile() string {

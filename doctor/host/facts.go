@@ -3,25 +3,28 @@ package host
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"time"
 )
 
 // Facts is everything the checks may know, read once. Secrets are masked while reading: no field holds one.
 type Facts struct {
-	Root   string // "/" or a fixture
-	Time   time.Time
-	Clock  Clock
-	Memory MemoryReading
-	Limits Limits
-	Self   Self
-	NVIDIA NVIDIA
-	Disks  []Disk // the model cache, then the working directory
-	Cache  Cache
-	Ports  []Port // the wanted port first
-	Env    Env
-	Model  *Model // nil: no model was named
-	Others Others
-	Python *Python // nil: no engine was named
+	Root    string // "/" or a fixture
+	Time    time.Time
+	Clock   Clock
+	Memory  MemoryReading
+	Limits  Limits
+	Self    Self
+	NVIDIA  NVIDIA
+	Disks   []Disk // the model cache, then the working directory
+	Cache   Cache
+	Ports   []Port // the wanted port first
+	Env     Env
+	Model   *Model // nil: no model was named
+	Network Network
+	Others  Others
+	Python  *Python // nil: no engine was named
 }
 
 // Clock is what the kernel says of its own clock.
@@ -41,15 +44,27 @@ type Options struct {
 	Root    string   // "" means "/"
 	Environ []string // as os.Environ gives it
 	WorkDir string
-	Model   string        // a model directory; empty: none
-	Port    int           // the port a server would take; 0 means 30000
-	Host    string        // the address it would listen on; empty: nothing was said
-	System  System        // nil: the live machine
-	Kernels []string      // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"
-	Wait    time.Duration // for one reader; 0 means DefaultWait
-	Engine  string        // an inference engine written in Python, by its distribution; empty: none
-	Python  string        // an environment or interpreter to judge instead of the one found; empty: none
+	Model   string // a model directory, or a repository on the hub; empty: none
+	Network Asking
+	Proxy   func(*http.Request) (*url.URL, error) // nil: none
+	Port    int                                   // the port a server would take; 0 means 30000
+	Host    string                                // the address it would listen on; empty: nothing was said
+	System  System                                // nil: the live machine
+	Kernels []string                              // GPU code inside this binary: "sm_80", "sm_90a", "ptx compute_80"
+	Wait    time.Duration                         // for one reader; 0 means DefaultWait
+	Engine  string                                // an inference engine written in Python, by its distribution; empty: none
+	Python  string                                // an environment or interpreter to judge instead of the one found; empty: none
 }
+
+// Asking says whether the hub may be asked over the network.
+type Asking int
+
+// The default asks only about a named repository that the cache does not hold.
+const (
+	AskIfNeeded Asking = iota
+	AskAlways
+	AskNever
+)
 
 // System is what no file can tell, so that tests can give a machine.
 type System interface {
@@ -92,7 +107,8 @@ func Read(ctx context.Context, o Options) *Facts {
 	ctx, cancel := context.WithTimeout(ctx, o.Wait)
 	defer cancel()
 	f := &Facts{Root: o.Root, Self: readSelf(o)}
-	f.Env = readEnv(o.Root, o.Environ)
+	var token string
+	f.Env, token = readEnv(o.Root, o.Environ)
 	files := later(w, func() NVIDIA { return readNVIDIA(o.Root, f.Env) }, func(why string) NVIDIA { return NVIDIA{Err: why} })
 	asked := make(chan struct{}) // one after the other: the context that CUDA makes must not be seen as somebody's
 	nvml := later(w, func() NVML { defer close(asked); return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
@@ -101,15 +117,44 @@ func Read(ctx context.Context, o Options) *Facts {
 	disks := later(w, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
 	cache := later(w, func() Cache { return readCache(ctx, o, f.Env) }, func(why string) Cache { return Cache{Err: why} })
 	others := later(w, func() Others { return readProcesses(o.Root) }, func(why string) Others { return Others{Err: why} })
-	model := later(w, func() *Model { return readModel(o.Model) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
 	python := later(w, func() *Python { return readPython(ctx, o, f.Env) }, func(why string) *Python { return &Python{Engine: o.Engine, Chosen: -1, Err: why} })
+	model := later(w, func() *Model { return readModel(o, f.Env) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
+	network := askNetwork(w, o, f.Env, token)
 	f.Time, f.Clock = readClock(o.System)
 	f.Memory = readMemory(o)
 	f.Limits = readLimits(o)
 	f.NVIDIA = files()
 	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model, f.Others, f.Cache = nvml(), cuda(), ports(), disks(), model(), others(), cache()
 	f.Python = python()
+	f.Network = network(f.Model)
 	return f
+}
+
+// askNetwork starts asking the hub, if it may, and returns a function that waits for it and gives the model what the hub
+// has of it.
+func askNetwork(w waiter, o Options, e Env, token string) func(*Model) Network {
+	repo := repository(o)
+	needed := repo != "" && snapshot(o.Root, e.CacheDir(), repo) == ""
+	if o.Network == AskNever || o.Network == AskIfNeeded && (!needed || e.Offline()) {
+		return func(*Model) Network { return Network{} }
+	}
+	type both struct {
+		n Network
+		r *Remote
+	}
+	ctx, cancel := context.WithTimeout(w.parent, NetworkWait)
+	wait := later(waiter{w.parent, NetworkWait + 100*time.Millisecond}, func() both {
+		n, r := readNetwork(ctx, o, e, token, repo)
+		return both{n, r}
+	}, func(why string) both { return both{n: Network{Asked: true, Hub: Answer{Err: why}}} })
+	return func(m *Model) Network {
+		defer cancel()
+		b := wait()
+		if m != nil {
+			m.Remote = b.r
+		}
+		return b.n
+	}
 }
 
 // waiter says how long to wait.

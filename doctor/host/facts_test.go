@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -105,17 +106,17 @@ func TestNoSecretIsKept(t *testing.T) {
 
 func TestTokenOrder(t *testing.T) {
 	root := fixture(t, map[string]string{"h/.cache/huggingface/token": "hf_bbbbbbbbbbbbbbbbbbbb"})
-	e := readEnv(root, []string{"HOME=/h", "HUGGING_FACE_HUB_TOKEN=hf_cccccccccccccccccccc", "HF_TOKEN=hf_aaaaaaaaaaaaaaaaaaaa"})
+	e := envOf(root, []string{"HOME=/h", "HUGGING_FACE_HUB_TOKEN=hf_cccccccccccccccccccc", "HF_TOKEN=hf_aaaaaaaaaaaaaaaaaaaa"})
 	if e.Token.Masked != "hf_...aaaa" || e.Token.Source != "HF_TOKEN" || e.Token.Other != "/h/.cache/huggingface/token" {
 		t.Errorf("token %+v", e.Token)
 	}
-	if e = readEnv(root, []string{"HOME=/h"}); e.Token.Masked != "hf_...bbbb" || e.Token.Mode != 0o644 {
+	if e = envOf(root, []string{"HOME=/h"}); e.Token.Masked != "hf_...bbbb" || e.Token.Mode != 0o644 {
 		t.Errorf("token %+v", e.Token)
 	}
-	if e = readEnv(root, []string{"HF_TOKEN=hunter2"}); e.Token.Masked != "(set)" {
+	if e = envOf(root, []string{"HF_TOKEN=hunter2"}); e.Token.Masked != "(set)" {
 		t.Errorf("a short token shows: %+v", e.Token)
 	}
-	if e = readEnv(root, nil); e.Token.Masked != "" {
+	if e = envOf(root, nil); e.Token.Masked != "" {
 		t.Errorf("a token from nowhere: %+v", e.Token)
 	}
 }
@@ -127,7 +128,7 @@ func TestCacheDir(t *testing.T) {
 		"/x/huggingface/hub":        {"XDG_CACHE_HOME=/x", "HOME=/h"},
 		"/h/.cache/huggingface/hub": {"HOME=/h"},
 	} {
-		if got := readEnv("/", env).CacheDir(); got != want {
+		if got := envOf("/", env).CacheDir(); got != want {
 			t.Errorf("%v gives %s", env, got)
 		}
 	}
@@ -140,7 +141,7 @@ func TestDisks(t *testing.T) {
 23 22 0:22 / /workspace rw,relatime shared:1 - fuse mfs#host rw
 24 22 0:22 / /workspaces rw - ext4 /dev/sda rw
 `})
-	disks := readDisks(Options{Root: root, WorkDir: "/root", System: fake{}}, readEnv(root, []string{"HF_HOME=/workspace/models/hf"}))
+	disks := readDisks(Options{Root: root, WorkDir: "/root", System: fake{}}, envOf(root, []string{"HF_HOME=/workspace/models/hf"}))
 	if d := disks[0]; d.Kind != "fuse" || d.Mount != "/workspace" || d.Asked != "/workspace/models" || d.Free != 50 {
 		t.Errorf("cache %+v", d)
 	}
@@ -199,15 +200,39 @@ func TestModel(t *testing.T) {
 		"model.safetensors.index.json":      `{"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}`,
 		"notes/model-of-another.safetensor": "",
 	})
-	m := readModel(dir)
-	if m.Kind != "llama" || !m.Tokens || m.Weights != 2 || len(m.Pointers) != 1 || len(m.Missing) != 1 || m.Bytes < 2000 || m.Bytes > 2100 {
+	m := readModel(Options{Model: dir}, Env{})
+	if m.Config == nil || m.Config.Kind != "llama" || len(m.Broken) != 1 || !m.Tokens || m.Weights != 2 || len(m.Pointers) != 1 || len(m.Missing) != 1 || m.Bytes < 2000 || m.Bytes > 2100 {
 		t.Errorf("model %+v", m)
 	}
-	if m = readModel(filepath.Join(dir, "nowhere")); m.Err == "" {
+	if m = readModel(Options{Model: filepath.Join(dir, "nowhere")}, Env{}); m.Err == "" {
 		t.Error("a directory that is not there was read")
 	}
-	if m = readModel(fixture(t, map[string]string{"config.json": "{" + strings.Repeat(" ", maxConfig)})); !strings.Contains(m.Problem, "larger than") {
+	if m = readModel(Options{Model: fixture(t, map[string]string{"config.json": "{" + strings.Repeat(" ", maxConfig)})}, Env{}); !strings.Contains(m.Problem, "larger than") {
 		t.Errorf("an endless config.json: %s", m.Problem)
+	}
+}
+
+// TestHeaders cuts and bends a file of two tensors, 8 + 4 bytes of data.
+func TestHeaders(t *testing.T) {
+	header := `{"__metadata__":{"a":"b"},"x":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"y":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}`
+	file := func(length int, header, data string) string {
+		return string(binary.LittleEndian.AppendUint64(nil, uint64(length))) + header + data
+	}
+	whole := file(len(header), header, "012345678901")
+	for name, c := range map[string]struct{ text, want string }{
+		"whole":      {whole, ""},
+		"cut":        {whole[:len(whole)-1], "12 bytes of tensors are announced, 11 are there"},
+		"longer":     {whole + "x", "12 bytes of tensors are announced, 13 are there"},
+		"no header":  {"abc", "too short"},
+		"long":       {file(1<<40, header, ""), "a header of 1099511627776 bytes"},
+		"html":       {file(13, "<html></html>", ""), "no JSON"},
+		"no offsets": {file(7, `{"a":1}`, ""), "offsets"},
+		"backwards":  {file(28, `{"a":{"data_offsets":[5,1]}}`, ""), "offsets"},
+	} {
+		path := filepath.Join(fixture(t, map[string]string{"m.safetensors": c.text}), "m.safetensors")
+		if got := brokenHeader(path, int64(len(c.text))); !strings.Contains(got, c.want) || (c.want == "") != (got == "") {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 
@@ -221,7 +246,7 @@ func TestLibs(t *testing.T) {
 		"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1":     "elf",
 		"proc/driver/nvidia/version":                     "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15\nGCC version:\n",
 		"usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1.bak": "",
-	}), readEnv("/", []string{"LD_LIBRARY_PATH=/usr/local/cuda/lib64/stubs:/nowhere"}))
+	}), envOf("/", []string{"LD_LIBRARY_PATH=/usr/local/cuda/lib64/stubs:/nowhere"}))
 	if l, ok := n.Lib("libcuda.so.1"); !ok || l.Path != "/usr/local/cuda/lib64/stubs/libcuda.so.1" {
 		t.Errorf("libcuda %+v", l)
 	}
@@ -337,4 +362,10 @@ func TestLive(t *testing.T) {
 	if err := live.Bind(1 << 20); err == nil || errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("an impossible port: %v", err)
 	}
+}
+
+// envOf drops the secret that readEnv gives beside the masked one.
+func envOf(root string, environ []string) Env {
+	e, _ := readEnv(root, environ)
+	return e
 }

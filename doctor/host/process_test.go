@@ -72,10 +72,10 @@ func TestXids(t *testing.T) {
 func TestToolkit(t *testing.T) {
 	root := fixture(t, map[string]string{"usr/local/cuda/version.json": `{"cuda":{"name":"CUDA SDK","version":"12.4.1"}}`, "usr/local/cuda/bin/nvcc": "",
 		"opt/cuda/x": ""})
-	if got := readToolkit(root, readEnv(root, nil)); got != (Toolkit{"/usr/local/cuda", "12.4.1", "/usr/local/cuda/bin/nvcc"}) {
+	if got := readToolkit(root, envOf(root, nil)); got != (Toolkit{"/usr/local/cuda", "12.4.1", "/usr/local/cuda/bin/nvcc"}) {
 		t.Errorf("toolkit %+v", got)
 	}
-	if got := readToolkit(root, readEnv(root, []string{"CUDA_HOME=/opt/cuda"})); got != (Toolkit{Dir: "/opt/cuda"}) {
+	if got := readToolkit(root, envOf(root, []string{"CUDA_HOME=/opt/cuda"})); got != (Toolkit{Dir: "/opt/cuda"}) {
 		t.Errorf("toolkit %+v", got)
 	}
 	if got := readToolkit(t.TempDir(), Env{}); got != (Toolkit{}) {
