@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"radish/doctor/host"
 )
@@ -212,8 +215,16 @@ func TestSafe(t *testing.T) {
 }
 
 func TestJSONKeepsTheSchema(t *testing.T) {
-	var schema map[string]any
-	if err := json.Unmarshal(JSONSchema, &schema); err != nil {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(JSONSchema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("doctor.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("doctor.json")
+	if err != nil {
 		t.Fatal(err)
 	}
 	b, err := json.Marshal(full(t))
@@ -221,12 +232,12 @@ func TestJSONKeepsTheSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	check := func(change func(map[string]any)) error {
-		var v map[string]any
-		if err := json.Unmarshal(b, &v); err != nil {
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+		if err != nil {
 			t.Fatal(err)
 		}
-		change(v)
-		return conforms(schema, v, "$")
+		change(v.(map[string]any))
+		return schema.Validate(v)
 	}
 	if err := check(func(map[string]any) {}); err != nil {
 		t.Error(err)
@@ -238,7 +249,8 @@ func TestJSONKeepsTheSchema(t *testing.T) {
 		"other schema":   func(v map[string]any) { v["schema"] = "radish.doctor/2" },
 		"seventh state":  func(v map[string]any) { first(v)["state"] = "fine" },
 		"null evidence":  func(v map[string]any) { first(v)["evidence"] = nil },
-		"fraction count": func(v map[string]any) { v["counts"].(map[string]any)["ok"] = 0.5 },
+		"minor in words": func(v map[string]any) { first(v)["minor"] = "yes" },
+		"fraction count": func(v map[string]any) { v["counts"].(map[string]any)["ok"] = json.Number("0.5") },
 	} {
 		if check(change) == nil {
 			t.Errorf("%s passes the schema", name)
@@ -246,71 +258,17 @@ func TestJSONKeepsTheSchema(t *testing.T) {
 	}
 }
 
-// conforms is the part of JSON Schema that report.schema.json uses.
-func conforms(schema map[string]any, v any, at string) error {
-	if want, ok := schema["const"]; ok && v != want {
-		return fmt.Errorf("%s is %v, not %v", at, v, want)
-	}
-	if list, ok := schema["enum"].([]any); ok && !slices.Contains(list, v) {
-		return fmt.Errorf("%s is %v, not one of %v", at, v, list)
-	}
-	switch schema["type"] {
-	case "string":
-		if _, ok := v.(string); !ok {
-			return fmt.Errorf("%s is no string", at)
+// TestMinor: what could not be told by a minor check is told, counted, and decides nothing; what it warns of counts.
+func TestMinor(t *testing.T) {
+	for _, c := range []struct {
+		major, minor, want State
+	}{{OK, Unknown, OK}, {Unknown, OK, Unknown}, {Skipped, Unknown, Unknown}, {OK, Warn, Warn}, {OK, Fail, Fail}, {OK, Crashed, Fail}} {
+		r := Run(t.Context(), &host.Facts{}, []Check{{ID: "a.a", Run: says(c.major)}, {ID: "a.b", Minor: true, Run: says(c.minor)}})
+		if r.Verdict != c.want || !r.Findings[1].Minor || r.Findings[0].Minor || r.Counts[c.minor] == 0 {
+			t.Errorf("%s and a minor %s: %s", c.major, c.minor, r.Verdict)
 		}
-	case "boolean":
-		if _, ok := v.(bool); !ok {
-			return fmt.Errorf("%s is no boolean", at)
-		}
-	case "integer":
-		if n, ok := v.(float64); !ok || n != float64(int64(n)) {
-			return fmt.Errorf("%s is no integer", at)
-		}
-	case "array":
-		return conformsArray(schema, v, at)
-	case "object":
-		return conformsObject(schema, v, at)
-	}
-	return nil
-}
-
-func conformsArray(schema map[string]any, v any, at string) error {
-	list, ok := v.([]any)
-	if !ok {
-		return fmt.Errorf("%s is no array", at)
-	}
-	for i, x := range list {
-		if err := conforms(schema["items"].(map[string]any), x, fmt.Sprintf("%s[%d]", at, i)); err != nil {
-			return err
+		if c.minor == Unknown && !strings.Contains(r.Text(false), "[?]") {
+			t.Errorf("an unknown is not told: %s", r.Text(false))
 		}
 	}
-	return nil
-}
-
-func conformsObject(schema map[string]any, v any, at string) error {
-	object, ok := v.(map[string]any)
-	if !ok {
-		return fmt.Errorf("%s is no object", at)
-	}
-	required, _ := schema["required"].([]any)
-	for _, name := range required {
-		if _, ok := object[name.(string)]; !ok {
-			return fmt.Errorf("%s lacks %s", at, name)
-		}
-	}
-	properties, _ := schema["properties"].(map[string]any)
-	for name, x := range object {
-		sub, known := properties[name].(map[string]any)
-		if !known {
-			sub, known = schema["additionalProperties"].(map[string]any)
-		}
-		if !known {
-			return fmt.Errorf("%s has %s", at, name)
-		}
-		if err := conforms(sub, x, at+"."+name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

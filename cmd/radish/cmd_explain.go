@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"fmt"
 	"io"
+	"math"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,13 +55,13 @@ EXIT STATUS
 			defer in.Close()
 			facts := explain.Facts{}
 			if !noLive {
-				facts = liveFacts()
+				facts = liveFacts(c.Context())
 			}
 			facts.Idle = idle
 			return runExplain(term, in, facts, asJSON)
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object, schema "+explain.Schema)
 	c.Flags().BoolVar(&noLive, "no-live", false, "do not look at this machine: the log is from another one")
 	return c
 }
@@ -101,42 +99,19 @@ func runExplain(term *ui.Terminal, in io.Reader, facts explain.Facts, asJSON boo
 	return err
 }
 
-// liveFacts is what this machine tells within liveWait; what it does not tell stays unknown.
-func liveFacts() explain.Facts {
-	answer := make(chan explain.Facts, 1)
-	go func() {
-		var f explain.Facts
-		if gpus, driver, err := host.GPUs(); err == nil && len(gpus) > 0 {
-			f.SM, f.Driver = gpus[0].Major*10+gpus[0].Minor, driver.Original()
-		}
-		answer <- f
-	}()
+// liveFacts is what this machine tells within liveWait; what it does not tell stays unknown. The driver is asked in a
+// child: the log to be explained may be that of a driver that hangs.
+func liveFacts(ctx context.Context) explain.Facts {
 	var f explain.Facts
-	select {
-	case f = <-answer:
-	case <-time.After(liveWait):
+	if system, err := probe(liveWait); err == nil {
+		n := system.NVML(ctx)
+		f.Driver = n.Driver
+		if len(n.Cards) > 0 {
+			f.SM = n.Cards[0].Major*10 + n.Cards[0].Minor
+		}
 	}
-	if m, err := host.ReadMemory(); err == nil {
-		f.OOMKills, f.OOMKnown = oomKills(m.Source)
+	if kills := host.OOMKills(); kills.Err == "" {
+		f.OOMKills, f.OOMKnown = int64(min(kills.Value, math.MaxInt64)), true
 	}
 	return f
-}
-
-// oomKills reads the kernel's count of kills for memory beside the file that a cgroup's limit came from (memory.events
-// in version 2, memory.oom_control in version 1). Without a limit there is no such count.
-func oomKills(limitFile string) (int64, bool) {
-	for _, name := range []string{"memory.events", "memory.oom_control"} {
-		f, err := os.Open(filepath.Join(filepath.Dir(limitFile), name))
-		if err != nil {
-			continue
-		}
-		defer f.Close()
-		for lines := bufio.NewScanner(io.LimitReader(f, 4096)); lines.Scan(); {
-			if v, ok := strings.CutPrefix(lines.Text(), "oom_kill "); ok {
-				n, err := strconv.ParseInt(strings.TrimSpace(v), 10, 64)
-				return n, err == nil
-			}
-		}
-	}
-	return 0, false
 }

@@ -20,6 +20,7 @@
 package explain
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"sort"
@@ -28,6 +29,11 @@ import (
 
 // Schema names the shape of a Report as JSON. It changes when a field changes its meaning or goes.
 const Schema = "radish.explain/1"
+
+// JSONSchema describes Report as JSON, in JSON Schema draft 2020-12.
+//
+//go:embed report.schema.json
+var JSONSchema []byte
 
 // Facts are what the caller knows about the machine that wrote the log. The zero value knows nothing.
 type Facts struct {

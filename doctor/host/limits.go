@@ -81,6 +81,9 @@ func hierarchy(root, controller string) (dirs []string, v2 bool) {
 	}
 }
 
+// OOMKills counts the processes that the kernel killed for memory in this process's own cgroup and its ancestors.
+func OOMKills() Reading { return readOOM("/") }
+
 // readOOM takes the worst count of the own group and its ancestors: v2 memory.events, v1 memory.oom_control.
 func readOOM(root string) Reading {
 	dirs, v2 := hierarchy(root, "memory")
