@@ -25,23 +25,28 @@ const (
 
 // Request is what was seen of one request: a line of the raw file. Times are seconds since the level's start.
 type Request struct {
-	Level      int       `json:"level"`
-	Repeat     int       `json:"repeat"`
-	Number     int       `json:"number"` // of the session: the same in two runs of one workload
-	Turn       int       `json:"turn"`
-	Measured   bool      `json:"measured"` // sent inside the steady window
-	Intended   float64   `json:"intended_seconds"`
-	Sent       float64   `json:"sent_seconds"`
-	End        float64   `json:"end_seconds"`
-	Chunks     []float64 `json:"chunk_seconds"` // each non-empty content delta
-	Streamed   bool      `json:"streamed"`
-	Prompt     int       `json:"prompt_tokens"` // -1: no usage
-	Cached     int       `json:"cached_tokens"` // -1: not said
-	Completion int       `json:"completion_tokens"`
-	Outcome    string    `json:"outcome"`
-	Reason     string    `json:"reason,omitempty"`
+	Level    int       `json:"level"`
+	Repeat   int       `json:"repeat"`
+	Number   int       `json:"number"` // of the session: the same in two runs of one workload
+	Turn     int       `json:"turn"`
+	Measured bool      `json:"measured"` // sent inside the steady window
+	Intended float64   `json:"intended_seconds"`
+	Sent     float64   `json:"sent_seconds"`
+	End      float64   `json:"end_seconds"`
+	Chunks   []float64 `json:"chunk_seconds"` // each non-empty content delta
+	Streamed bool      `json:"streamed"`
+	Usage
+	Outcome string `json:"outcome"`
+	Reason  string `json:"reason,omitempty"`
 
 	text string // the answer, for the next turn
+}
+
+// Usage is tokens as the server counts them; -1: not said.
+type Usage struct {
+	Prompt     int `json:"prompt_tokens"`
+	Cached     int `json:"cached_tokens"`
+	Completion int `json:"completion_tokens"`
 }
 
 // latencies are NaN where there is none.
@@ -139,7 +144,7 @@ func (a *asker) body(messages []message) ([]byte, error) {
 
 // ask sends one request and fills r. since is the level's start.
 func (a *asker) ask(ctx context.Context, messages []message, since time.Time, r *Request) {
-	r.Prompt, r.Cached, r.Completion = -1, -1, -1
+	r.Usage = Usage{-1, -1, -1}
 	r.Sent = time.Since(since).Seconds()
 	if a.target.Timeout > 0 {
 		var cancel context.CancelFunc
@@ -220,13 +225,18 @@ type chunk struct {
 	Error json.RawMessage
 }
 
+// count takes what usage says, where it is a number of tokens.
 func (c *chunk) count(r *Request) {
 	if c.Usage == nil {
 		return
 	}
-	r.Prompt, r.Completion = c.Usage.Prompt, c.Usage.Completion
+	said := Usage{c.Usage.Prompt, -1, c.Usage.Completion}
 	if c.Usage.Details != nil {
-		r.Cached = c.Usage.Details.Cached
+		said.Cached = c.Usage.Details.Cached
+	}
+	const most = 1 << 30
+	if min(said.Prompt, said.Completion) >= 0 && max(said.Prompt, said.Completion) < most && said.Cached <= said.Prompt {
+		r.Usage = said
 	}
 }
 

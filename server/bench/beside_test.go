@@ -102,6 +102,27 @@ func TestEnergy(t *testing.T) {
 	}
 }
 
+// TestOthersOnTheServer: its counter says more than came here.
+func TestOthersOnTheServer(t *testing.T) {
+	for _, c := range []struct {
+		factor float64
+		others bool
+	}{{1, false}, {1.5, true}} {
+		f := &fake{}
+		f.metrics = func() string {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return fmt.Sprintf("# TYPE vllm:generation_tokens_total counter\nvllm:generation_tokens_total %v\n", 7000+c.factor*float64(len(f.gap)+len(f.ttft)))
+		}
+		o := Options{Users: []int{6}, Duration: 10 * time.Second}
+		o.Beside.Telemetry = true
+		l, _ := measure(t, f, o)
+		if said := strings.Contains(strings.Join(l.Reasons, ";"), "others use it"); said != c.others || !l.Valid {
+			t.Errorf("%v times the tokens: %v", c.factor, l.Reasons)
+		}
+	}
+}
+
 // a40 is the source document's: 8.03e9 parameters in bf16.
 func a40() *Device {
 	p, _ := FindPeak("NVIDIA A40")

@@ -85,12 +85,22 @@ func (r *Repeat) remark(l *load) {
 	if r.Health != nil && r.Health.Bottleneck {
 		r.because("the client was the bottleneck: %s", r.Health.Why)
 	}
-	if l.opts.SLO == (SLO{}) {
-		return
+	if made := grew(r.Telemetry, "output_tokens"); made > 1.1*l.tally.received+100 {
+		r.because("the server made %.0f tokens, of which %.0f came here: others use it", made, l.tally.received)
 	}
 	if l.opts.SLO.TTFT > 0 && r.Latency.TTFT == nil && r.Counts.Complete > 0 {
 		r.because("goodput asks for a TTFT, and there is none")
 	}
+}
+
+// grew is how much a counter grew during the load; 0: it was not read.
+func grew(series []Series, name string) float64 {
+	for _, s := range series {
+		if n := len(s.Values); s.Name == name && n > 1 {
+			return s.Values[n-1] - s.Values[0]
+		}
+	}
+	return 0
 }
 
 // drift compares the halves of the window. It is null where there are too few answers to tell, or where the parts differ

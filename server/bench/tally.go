@@ -16,6 +16,7 @@ type tally struct {
 	answers  answers
 	times    times
 	spans    []span    // every request
+	received float64   // output tokens of every request, as far as usage or chunks tell
 	bins     []float64 // output tokens of complete answers, by binWidth since the start
 	sample   []counted // answers for the token check
 	energy   *Energy
@@ -65,6 +66,7 @@ func (t *tally) add(r *Request, w window, o *Options) {
 		s.first = r.Chunks[0]
 	}
 	t.spans = append(t.spans, s)
+	t.received += float64(max(r.Completion, len(r.Chunks)))
 	if r.Outcome == Complete {
 		t.produced(r, w)
 	}
