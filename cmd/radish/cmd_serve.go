@@ -22,6 +22,8 @@ import (
 
 var errDoesNotFit = server.ErrDoesNotFit
 
+var errNoDevice = errors.New("this version of radish computes on the CPU only")
+
 // modelFlags are what every command that loads a model takes.
 type modelFlags struct {
 	path       string
@@ -190,7 +192,7 @@ func (f *modelFlags) withoutCUDA(term *ui.Terminal, gpus []host.GPU, driver *gov
 		if len(gpus) > 0 {
 			found = fmt.Sprintf("this machine has %s with driver %s", gpus[0].Name, driver.Original())
 		}
-		return advise(fmt.Errorf("device cuda: this version of radish computes on the CPU only (%s)", found), "radish serve --device cpu")
+		return advise(fmt.Errorf("device cuda: %w (%s)", errNoDevice, found), "radish serve --device cpu")
 	}
 	if err == nil && len(gpus) > 0 {
 		term.Say("device: %s (driver %s) is here, but this version of radish computes on the CPU only", gpus[0].Name, driver.Original())
@@ -203,16 +205,36 @@ func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
+	supervisor, err := attach()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := supervisor.orphaned(c.Context())
+	defer cancel()
 	plan, err := makePlan(term, cfg)
 	if err != nil {
 		return err
 	}
+	loaded := supervisor.loading(plan, f.model.why())
 	s, err := server.New(cfg, plan)
+	loaded()
 	if err != nil {
 		return adviseServe(err, cfg)
 	}
 	term.Say("ready: http://%s (model %s, %s)", s.Addr(), s.Name(), s.Backend())
-	return s.Run(c.Context())
+	go supervisor.serving(ctx, s)
+	return s.Run(ctx)
+}
+
+// why tells how the device was chosen.
+func (f *modelFlags) why() string {
+	if f.device != "auto" {
+		return "--device " + f.device
+	}
+	if _, _, err := host.GPUs(); err != nil {
+		return err.Error()
+	}
+	return errNoDevice.Error()
 }
 
 func (f *serveFlags) config(term *ui.Terminal) (server.Config, error) {

@@ -19,7 +19,7 @@ const envPrefix = "RADISH_"
 const kernelsEnv = "RADISH_CPU"
 
 // envOnly are variables that are not flags.
-var envOnly = []string{kernelsEnv}
+var envOnly = append([]string{kernelsEnv}, daemonEnv...)
 
 // layer fills flags that were not given on the command line from RADISH_* variables and then from the YAML file, so
 // that the order is flag, environment, file, default. A key that no flag has is an error that names the nearest one.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"radish/cmd/internal/ui"
+	"radish/server/supervise"
 )
 
 // The exit codes, promised in every --help.
@@ -20,8 +21,29 @@ const (
 	exitDoesNotFit  = 4
 	exitUnfit       = 5 // doctor: something failed
 	exitUnsure      = 6 // doctor: something warned or is unknown
+	exitRunning     = 9 // start: the instance runs already
+	exitNoDevice    = 20
 	exitInterrupted = 130
 )
+
+// The codes from 20 on tell what happened to the device; they are apart from all others so that an orchestrator can
+// act on them. The CUDA backend's errors choose among them.
+const (
+	exitDeviceLost   = 21 // it fell off the bus, or its memory is broken: take another machine
+	exitDeviceFault  = 22 // a fault that ends every later call of this process; a new process may go on
+	exitDeviceMemory = 23 // its memory ran out while serving
+)
+
+// workerExits says which ends of radish serve the daemon tries again; every code without a row is tried again. Go ends a
+// crashed program with 2 as well: only before the worker's first report does 2 mean a flag.
+var workerExits = map[int]supervise.Verdict{
+	exitUsage:        {Reason: "a flag or setting of radish serve is not right", Early: true},
+	exitDoesNotFit:   {Reason: "the model and its settings do not fit this machine"},
+	exitNoDevice:     {Reason: "the device that was asked for is not there"},
+	exitDeviceLost:   {Reason: "the GPU is lost: no restart brings it back, this machine has to be replaced"},
+	exitDeviceFault:  {Retry: true, Reason: "the GPU reported a fault that ends a process"},
+	exitDeviceMemory: {Retry: true, Reason: "the GPU's memory ran out"},
+}
 
 const exitStatus = `
 EXIT STATUS
@@ -81,6 +103,16 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errDoesNotFit):
 		return exitDoesNotFit
+	case errors.Is(err, errNoDevice):
+		return exitNoDevice
+	case errors.Is(err, supervise.ErrRunning):
+		return exitRunning
+	case errors.Is(err, supervise.ErrNotRunning):
+		return supervise.Stopped.ExitCode()
+	case errors.Is(err, supervise.ErrUnreachable):
+		return supervise.Lost.ExitCode()
+	case errors.Is(err, supervise.ErrParked):
+		return supervise.Parked.ExitCode()
 	case errors.Is(err, errDoctorFail):
 		return exitUnfit
 	case errors.Is(err, errDoctorWarn):

@@ -28,6 +28,7 @@ continuous batching, from one binary.
   radish serve --model-path builtin        serve the small model inside the binary
   radish generate "what is a KV pool?"     ask it once, without a server
   radish chat                              talk to it
+  radish start                             serve it in the background, kept up; then status, logs, stop
 ` + exitStatus,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -45,6 +46,12 @@ continuous batching, from one binary.
 		newChatCommand(term),
 		newBenchCommand(term),
 		newExplainCommand(term),
+		newStartCommand(term),
+		newStopCommand(term),
+		newRestartCommand(term),
+		newStatusCommand(term),
+		newLogsCommand(term),
+		newSuperviseCommand(term),
 	)
 	return root
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -34,9 +35,13 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+			home := filepath.Join(env.WorkDir, "h")
+			env.Setenv(homeEnv, home)
+			env.Defer(func() { endDaemons(home) })
 			return l.Close()
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "exits": exits, "listen": listen},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "exits": exits, "listen": listen,
+			"waitready": waitReady},
 	})
 }
 

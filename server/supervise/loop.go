@@ -430,7 +430,7 @@ func (s *Supervisor) status() *Status {
 		st.Report = w.report
 		st.Worker = &Worker{Identity: w.id, Tag: w.tag, Uptime: (s.clock.elapsed - w.born).Seconds()}
 		if w.readyAt > 0 {
-			st.Worker.Ready = (s.clock.elapsed - w.readyAt).Seconds()
+			st.Worker.Ready = max(0, (s.clock.elapsed - w.readyAt).Seconds())
 		}
 		if p, err := readStat(w.id.PID); err == nil {
 			st.Worker.RSS = p.rss
