@@ -20,6 +20,9 @@ var (
 	ErrListen = errors.New("listen")
 )
 
+// lastWords is how long answers may take to leave after a drain.
+const lastWords = 5 * time.Second
+
 // Server is a Core behind HTTP.
 type Server struct {
 	core     *Core
@@ -142,7 +145,10 @@ func (s *Server) drain() {
 	if err := s.core.Engine.Drain(ctx); err != nil && s.cfg.Log != nil {
 		s.cfg.Log.Warn("drain ended early: running requests were aborted", "cause", err)
 	}
-	if err := s.http.Shutdown(ctx); err != nil && s.cfg.Log != nil {
+	// The time for requests may be over, but each of them still has to be told how it ended.
+	last, done := context.WithTimeout(context.Background(), lastWords)
+	defer done()
+	if err := s.http.Shutdown(last); err != nil && s.cfg.Log != nil {
 		s.cfg.Log.Warn("close connections", "cause", err)
 	}
 }
