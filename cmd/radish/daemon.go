@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -185,7 +186,7 @@ func workerEnv(environ []string) []string {
 
 // explainRun names the cause in a run's log. What the run survived is not what ended it.
 func explainRun(log []byte) *supervise.Explanation {
-	rep, err := explain.Read(bytes.NewReader(log), liveFacts())
+	rep, err := explain.Read(bytes.NewReader(log), liveFacts(context.Background()))
 	if err != nil || rep.Cause == nil || rep.Cause.Survived {
 		return nil
 	}
@@ -193,11 +194,8 @@ func explainRun(log []byte) *supervise.Explanation {
 }
 
 func containerKills() (int64, bool) {
-	m, err := host.ReadMemory()
-	if err != nil {
-		return 0, false
-	}
-	return oomKills(m.Source)
+	kills := host.OOMKills()
+	return int64(min(kills.Value, math.MaxInt64)), kills.Err == ""
 }
 
 var errNoGPU = errors.New("no GPU answers")
