@@ -40,8 +40,9 @@ fuzz: ## run every fuzz target for a minute
 demo: build ## serve the builtin model, ask it one streamed question twice, stop
 	@bash scripts/demo.sh
 
-e2e: build ## run OpenAI's Node client against the builtin model (needs node and npm)
+e2e: build ## run OpenAI's Node client against the builtin model, and ask real Pythons what doctor read (needs node, npm, python3)
 	@bash scripts/e2e/run.sh
+	@python3 scripts/e2e/python.py bin/radish
 
 kernels: ## recompile the CUDA images that radish embeds (fetches NVIDIA's NVRTC into a private prefix)
 	$(GO) run ./scripts/kernels -nvrtc "$$(scripts/kernels/toolkit.sh)"

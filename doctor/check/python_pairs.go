@@ -127,7 +127,7 @@ func pairOf(name string) func(context.Context, facts) finding {
 			v.say(doctor.OK, "%s %s with torch %s", name, d.Version, p.Torch.Version)
 		}
 		if len(all) == 0 {
-			v.say(doctor.Unknown, "%s %s does not say which torch it is for", name, d.Version)
+			v.say(doctor.Skipped, "%s %s ties itself to no release of torch: py.torch_abi judges its symbols", name, d.Version)
 		}
 		if mine, torch := localCUDA(d.Version), p.Torch.CUDA; mine != "" && torch != "" && mine != torch {
 			v.say(doctor.Fail, "%s %s is built for CUDA %s, torch for %s", name, d.Version, mine, torch)

@@ -51,7 +51,25 @@ var patients = map[string]struct {
 		p.files["opt/conda/bin/python3"] = "-> python3.11"
 	}, "py.interpreters=warn"},
 	"nothing-to-compile-with": {func(_ *testing.T, p *patient) { p.without("bin/cc", "bin/ninja", "bin/nvcc", "Python.h") }, "py.headers_cc=fail"},
-	"ninja-not-on-path":       {func(_ *testing.T, p *patient) { p.setenv("PATH", "/usr/bin") }, "py.headers_cc=warn py.interpreters=warn"},
+	"nvcc-in-a-wheel": {func(_ *testing.T, p *patient) {
+		p.setenv("CUDA_HOME", "/usr/local/cuda-12.8")
+		p.files[site312+"/nvidia/cu12/bin/nvcc"] = "elf"
+	}, "py.headers_cc=fail py.nvcc=skipped"},
+	"both-cudas": {func(_ *testing.T, p *patient) {
+		p.add(dist{name: "nvidia-cudnn-cu13", version: "9.24.0.43"})
+		p.add(dist{name: "nvidia-cutlass-dsl-libs-cu13", version: "4.8.0"})
+	}, "py.torch_cuda=warn"},
+	"vllm": {func(t *testing.T, p *patient) {
+		p.engine = "vllm"
+		delete(p.dists, "sglang")
+		delete(p.dists, "sglang-kernel")
+		l := library{wants: []string{emptyLike}, needs: []string{"libcudart.so.12"}, fat: []fatCode{{2, 80, 0x11}, {1, 90, 0x11}, {2, 100, 0x200011}}}.build(t)
+		p.add(dist{name: "vllm", version: "0.12.0", python: "<3.14,>=3.10", tag: "cp38-abi3-manylinux_2_31_x86_64", requires: []string{"torch==2.9.1", "numba==0.61.2"},
+			files: map[string]string{"vllm/_C.abi3.so": l, "vllm/_flashmla_C.abi3.so": library{fat: []fatCode{{2, 90, 0x100011}}}.build(t)}})
+		p.without("cuda/bin/nvcc")
+		p.card("NVIDIA GeForce RTX 5090", 120, "580.95.05", 13000)
+	}, "py.requires=warn py.headers_cc=warn py.kernel_arch=ok"},
+	"ninja-not-on-path": {func(_ *testing.T, p *patient) { p.setenv("PATH", "/usr/bin") }, "py.headers_cc=warn py.interpreters=warn"},
 	"numpy2": {func(t *testing.T, p *patient) {
 		p.torch(t, "2.2.2", "12.1", sass(80, 90), true)
 		p.files["usr/local/cuda/version.json"] = `{"cuda": {"version": "12.1.1"}}`

@@ -121,16 +121,18 @@ func compiler(_ context.Context, m facts) finding {
 		if pythonTable().engine(p.Engine).NeedsNVCC {
 			state = doctor.Fail
 		}
-		v.say(state, "there is no nvcc: FlashInfer cannot compile its kernels")
+		v.say(state, "nvcc is not found: FlashInfer cannot compile its kernels")
 	}
 	v.say(doctor.OK, "all that is compiled on first use can be")
 	f := v.finding(rule)
-	for _, x := range [][2]string{{"cc", t.CC}, {"Python.h", t.PythonH}, {"ninja", t.Ninja + t.NinjaInBin}, {"nvcc", t.NVCC}} {
+	for _, x := range [][2]string{{"cc", t.CC}, {"Python.h", t.PythonH}, {"ninja", t.Ninja}, {"ninja in bin", t.NinjaInBin}, {"nvcc", t.NVCC}, {"nvcc in a package", t.NVCCInWheel}} {
 		f = seen(f, x[0], "%s", orNone(x[1]))
 	}
 	switch {
 	case len(bring) > 0:
 		f = apt(f, bring...)
+	case f.State != doctor.OK && t.NVCC == "" && t.NVCCInWheel != "":
+		f = fixed(f, doctor.SetFlag, "set CUDA_HOME="+strings.TrimSuffix(t.NVCCInWheel, "/bin/nvcc"))
 	case f.State == doctor.Fail:
 		f = fixed(f, doctor.EditTemplate, "take an image with the CUDA toolkit (devel), or install flashinfer-jit-cache for torch's CUDA version")
 	}

@@ -14,7 +14,8 @@ import (
 	"radish/doctor/pep440"
 )
 
-var nvidiaDist = regexp.MustCompile(`^nvidia-.*-cu(\d+)$`)
+// nvidiaDist is the libraries that torch loads; other packages of NVIDIA's come for several CUDA versions at once.
+var nvidiaDist = regexp.MustCompile(`^nvidia-(?:cublas|cuda-runtime|cuda-nvrtc|cudnn|cufft|cusolver|cusparse|nccl)-cu(\d+)$`)
 
 func torchCUDA(_ context.Context, m facts) finding {
 	const rule = "torch/version.py names a CUDA version, libtorch_cuda.so is there, the metadata agrees, one CUDA major version is installed"

@@ -198,28 +198,24 @@ func (d disk) pythonVersion(prefix string) string {
 	return minor
 }
 
-// searchPath is sys.path as site.py makes it, without the standard library: PYTHONPATH, the user's directory unless a venv
-// shuts it out, the prefix's, and for an open venv its home's.
+// searchPath is sys.path as site.py makes it, without the standard library: PYTHONPATH, a venv's own directory, the user's
+// unless a venv shuts it out, and the prefix's, which for an open venv is its home's.
 func (d disk) searchPath(e Environment) []string {
 	var dirs []string
 	if list, ok := d.env.Get("PYTHONPATH"); ok {
 		dirs = filepath.SplitList(list)
 	}
-	home, _ := d.env.Get("HOME")
-	if _, off := d.env.Get("PYTHONNOUSERSITE"); !off && (e.Kind != "venv" || e.SystemSite) {
-		dirs = append(dirs, path.Join("/", home, ".local/lib/python"+e.Minor(), "site-packages"))
+	prefix := e.Prefix
+	if e.Kind == "venv" {
+		dirs = append(dirs, sites(prefix, e.Minor())...)
+		prefix = path.Dir(path.Clean("/" + e.Home))
 	}
-	prefixes := []string{e.Prefix}
-	if e.SystemSite {
-		prefixes = append(prefixes, path.Dir(path.Clean("/"+e.Home)))
-	}
-	for _, prefix := range prefixes {
-		for _, lib := range []string{"lib", "lib64"} {
-			dirs = append(dirs, path.Join(prefix, lib, "python"+e.Minor(), "site-packages"))
+	if e.Kind != "venv" || e.SystemSite {
+		home, _ := d.env.Get("HOME")
+		if _, off := d.env.Get("PYTHONNOUSERSITE"); !off {
+			dirs = append(dirs, path.Join("/", home, ".local/lib/python"+e.Minor(), "site-packages"))
 		}
-		if prefix == "/usr" { // as Debian has it
-			dirs = append(dirs, path.Join("/usr/local/lib/python"+e.Minor(), "dist-packages"), "/usr/lib/python3/dist-packages")
-		}
+		dirs = append(dirs, sites(prefix, e.Minor())...)
 	}
 	var there, real []string
 	for _, dir := range dirs {
@@ -229,6 +225,18 @@ func (d disk) searchPath(e Environment) []string {
 		}
 	}
 	return there
+}
+
+// sites is where a prefix keeps its packages; below /usr as Debian has it.
+func sites(prefix, minor string) []string {
+	var dirs []string
+	for _, lib := range []string{"lib", "lib64"} {
+		dirs = append(dirs, path.Join(prefix, lib, "python"+minor, "site-packages"))
+	}
+	if prefix == "/usr" {
+		dirs = append(dirs, path.Join("/usr/local/lib/python"+minor, "dist-packages"), "/usr/lib/python3/dist-packages")
+	}
+	return dirs
 }
 
 // choose picks the environment to judge: the one named, else the one that python3 on PATH runs if the engine is there,

@@ -3,7 +3,6 @@ package host
 import (
 	"bytes"
 	"debug/elf"
-	"encoding/json"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -18,6 +17,7 @@ type Tools struct {
 	NinjaInBin  string // one in the environment's bin, which need not be on PATH
 	NVCC        string
 	NVCCVersion string
+	NVCCInWheel string // one that a package carries and that nothing finds unless CUDA_HOME names its directory
 	PythonH     string // the header of the judged interpreter
 }
 
@@ -50,7 +50,8 @@ func (d disk) readTools(e Environment) Tools {
 	if file := path.Join(e.Bin(), "ninja"); d.isFile(file) {
 		t.NinjaInBin = file
 	}
-	t.NVCC, t.NVCCVersion = d.findNVCC(e)
+	t.NVCC, t.NVCCVersion = d.findNVCC()
+	t.NVCCInWheel = d.wheelNVCC(e)
 	for _, prefix := range []string{e.Prefix, path.Dir(path.Clean("/" + e.Home)), d.realHome(e)} {
 		if file := path.Join(prefix, "include/python"+e.Minor(), "Python.h"); t.PythonH == "" && d.isFile(file) {
 			t.PythonH = file
@@ -67,38 +68,44 @@ func (d disk) realHome(e Environment) string {
 
 var cudaInPath = regexp.MustCompile(`cuda-(\d+\.\d+)`)
 
-// findNVCC looks where torch and flashinfer look, in their order: CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda, and at
-// last in the packages that carry a compiler.
-func (d disk) findNVCC(e Environment) (file, version string) {
-	var homes []string
-	for _, name := range []string{"CUDA_HOME", "CUDA_PATH"} {
-		if home, ok := d.env.Get(name); ok {
-			homes = append(homes, home)
-		}
-	}
+// findNVCC looks where torch and flashinfer look: CUDA_HOME or CUDA_PATH and nowhere else if one is set, then PATH, then
+// /usr/local/cuda (torch/utils/cpp_extension.py, flashinfer/jit/cpp_ext.py).
+func (d disk) findNVCC() (file, version string) {
+	home := "/usr/local/cuda"
 	if nvcc := d.onPath("nvcc"); nvcc != "" {
-		homes = append(homes, path.Join(nvcc, "../.."))
+		home = path.Join(nvcc, "../..")
 	}
-	homes = append(homes, "/usr/local/cuda")
-	for _, dir := range e.Path {
-		homes = append(homes, d.glob(dir, "nvidia", "cuda_nvcc")...)
-		homes = append(homes, d.glob(dir, "nvidia", "cu[0-9]*")...)
-	}
-	for _, home := range homes {
-		if file := path.Join(home, "bin/nvcc"); d.isFile(file) {
-			return file, d.toolkitVersion(home)
+	for _, name := range []string{"CUDA_PATH", "CUDA_HOME"} {
+		if named, ok := d.env.Get(name); ok {
+			home = named
 		}
+	}
+	if file := path.Join(home, "bin/nvcc"); d.isFile(file) {
+		return file, d.toolkitVersion(home)
 	}
 	return "", ""
 }
 
-func (d disk) toolkitVersion(home string) string {
-	var v struct {
-		CUDA struct{ Version string } `json:"cuda"`
+// wheelNVCC is the compiler that a package carries.
+func (d disk) wheelNVCC(e Environment) string {
+	for _, dir := range e.Path {
+		for _, home := range append(d.glob(dir, "nvidia", "cu[0-9]*"), d.glob(dir, "nvidia", "cuda_nvcc")...) {
+			if file := path.Join(home, "bin/nvcc"); d.isFile(file) {
+				return file
+			}
+		}
 	}
-	text := d.text(path.Join(home, "version.json"), 1<<16)
-	if err := json.Unmarshal([]byte(text), &v); err == nil && v.CUDA.Version != "" {
-		return v.CUDA.Version
+	return ""
+}
+
+func (d disk) toolkitVersion(home string) string {
+	if v := toolkitJSON(d.onHost(path.Join(home, "version.json"))); v != "" {
+		return v
+	}
+	for _, info := range d.glob(path.Join(home, "../.."), "nvidia_cuda_nvcc*-*.dist-info") { // its headers are of another package
+		if m := infoName.FindStringSubmatch(path.Base(info)); m != nil {
+			return m[2]
+		}
 	}
 	real, _ := d.resolve(home)
 	if m := cudaInPath.FindStringSubmatch(real); m != nil {

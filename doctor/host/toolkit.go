@@ -24,15 +24,7 @@ func readToolkit(root string, e Env) Toolkit {
 		if info, err := os.Stat(filepath.Join(root, dir)); err != nil || !info.IsDir() {
 			continue
 		}
-		t := Toolkit{Dir: dir}
-		var v struct {
-			CUDA struct {
-				Version string `json:"version"`
-			} `json:"cuda"`
-		}
-		if err := readJSON(filepath.Join(root, dir, "version.json"), maxConfig, &v); err == nil {
-			t.Version = v.CUDA.Version
-		}
+		t := Toolkit{Dir: dir, Version: toolkitJSON(filepath.Join(root, dir, "version.json"))}
 		if nvcc := filepath.Join(dir, "bin/nvcc"); regular(filepath.Join(root, nvcc)) {
 			t.NVCC = nvcc
 		}
@@ -44,4 +36,17 @@ func readToolkit(root string, e Env) Toolkit {
 func regular(file string) bool {
 	info, err := os.Stat(file)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// toolkitJSON is the version that a toolkit's version.json tells; empty where it tells none.
+func toolkitJSON(file string) string {
+	var v struct {
+		CUDA struct {
+			Version string `json:"version"`
+		} `json:"cuda"`
+	}
+	if err := readJSON(file, maxConfig, &v); err != nil {
+		return ""
+	}
+	return v.CUDA.Version
 }
