@@ -89,7 +89,8 @@ var benchRows = []struct {
 }{
 	{"users", loadOf},
 	{"valid", func(l bench.Level) string { return fmt.Sprint(l.Valid) }},
-	{"in flight", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Concurrency.Achieved) }},
+	{"in flight, peak", func(l bench.Level) string { return fmt.Sprintf("%.1f, %d", l.Concurrency.Achieved, l.Concurrency.Peak) }},
+	{"sent, answered /s", func(l bench.Level) string { return fmt.Sprintf("%.2f, %.2f", l.Rates.Sent, l.Rates.Requests) }},
 	{"window s", func(l bench.Level) string { return fmt.Sprintf("%.1f", l.Window) }},
 	{"complete/incomplete/failed", func(l bench.Level) string {
 		return fmt.Sprintf("%d/%d/%d", l.Counts.Complete, l.Counts.Incomplete, l.Counts.Failed)
@@ -108,6 +109,7 @@ var benchRows = []struct {
 	{"mfu", func(l bench.Level) string { return roof(l, func(r *bench.Roofline) *float64 { return r.MFU }) }},
 	{"mbu", func(l bench.Level) string { return roof(l, func(r *bench.Roofline) *float64 { return r.MBU }) }},
 	{"tok/J, J/tok, idle W", energyOf},
+	{"server running, queued", func(l bench.Level) string { return meanOf(l, "running") + ", " + meanOf(l, "queued") }},
 	{"client cpu, lag p99 ms", func(l bench.Level) string {
 		return fmt.Sprintf("%.0f %%, %.1f", l.Health.CPU*100, l.Health.LagP99*1e3)
 	}},
@@ -153,4 +155,22 @@ func energyOf(l bench.Level) string {
 		idle = fmt.Sprintf("%.0f", *e.IdleWatts)
 	}
 	return fmt.Sprintf("%.2f, %.3f, %s", *e.TokensJoule, *e.JoulesToken, idle)
+}
+
+// meanOf is the mean of what the server said of itself inside the windows.
+func meanOf(l bench.Level, name string) string {
+	sum, n := 0.0, 0
+	for _, r := range l.Repeats {
+		for _, s := range r.Telemetry {
+			for i, at := range s.Times {
+				if s.Name == name && at >= r.Opened && at <= r.Closed {
+					sum, n = sum+s.Values[i], n+1
+				}
+			}
+		}
+	}
+	if n == 0 {
+		return "n/a"
+	}
+	return fmt.Sprintf("%.1f", sum/float64(n))
 }

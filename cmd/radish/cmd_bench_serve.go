@@ -69,6 +69,7 @@ func (f *benchServeFlags) add(c *cobra.Command) {
 	fs.StringVar(&t.Model, "model", "", "name of the model to ask; empty: the first that the server lists")
 	fs.IntVar(&t.MaxTokens, "output-len", 128, "tokens of an answer")
 	fs.BoolVar(&t.Natural, "natural", false, "let the model stop where it wants, instead of ignore_eos")
+	fs.BoolVar(&t.Obey, "obey-retry-after", false, "closed loop: a refused user waits as long as the server says")
 	fs.DurationVar(&t.Timeout, "timeout", 10*time.Minute, "of one request")
 	fs.IntSliceVar(&f.opts.Users, "users", nil, "closed loop: users at once, one level each")
 	fs.Float64SliceVar(&f.opts.Rates, "rate", nil, "open loop: requests per second, one level each")

@@ -39,7 +39,8 @@ type Request struct {
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"`
 
-	text string // the answer, for the next turn
+	text  string        // the answer, for the next turn
+	after time.Duration // Retry-After of a refusal
 }
 
 // Usage is tokens as the server counts them; -1: not said.
@@ -175,6 +176,9 @@ func (a *asker) exchange(ctx context.Context, messages []message, since time.Tim
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection lives on
+		if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil {
+			r.after = time.Duration(min(max(s, 0), 3600)) * time.Second
+		}
 		return Failed, strconv.Itoa(res.StatusCode)
 	}
 	if !strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {

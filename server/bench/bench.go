@@ -48,6 +48,7 @@ type Target struct {
 	Model     string // empty: the first that the server lists
 	MaxTokens int
 	Natural   bool          // stop where the model stops, instead of ignore_eos
+	Obey      bool          // closed loop: a refused user waits as long as Retry-After says
 	Timeout   time.Duration // of one request; 0: none
 	Client    *http.Client  // nil: a client with one connection per stream
 	// Edit changes a request's body before it is sent, such as by adding cache_prompt. It is called from many goroutines

@@ -128,6 +128,14 @@ func TestRefusalsAreApart(t *testing.T) {
 	if l.Counts.Refused < 30 || l.Counts.Refused != l.Failures["429"] || l.Counts.Refused != l.Counts.Failed {
 		t.Errorf("%+v %v", l.Counts, l.Failures)
 	}
+	if l.Concurrency.Achieved < 3.5 {
+		t.Errorf("Retry-After was obeyed unasked: %v in flight", l.Concurrency.Achieved)
+	}
+	o := Options{Users: []int{4}, Requests: 200}
+	o.Target.Obey = true
+	if l, _ = measure(t, &fake{errors: 0.3, status: 429}, o); l.Concurrency.Achieved > 2 {
+		t.Errorf("Retry-After of 7 s was not obeyed: %v in flight", l.Concurrency.Achieved)
+	}
 }
 
 // TestConnectionsAreKept: a dial inside a TTFT is the client's own fault.

@@ -107,6 +107,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 	if f.fails() {
 		time.Sleep(time.Second)
+		w.Header().Set("Retry-After", "7")
 		http.Error(w, "broken", cmp.Or(f.status, http.StatusInternalServerError))
 		return
 	}
@@ -205,7 +206,7 @@ func measureUntil(t *testing.T, f *fake, o Options, interrupt time.Duration) (re
 			return p.dial(ctx, a, b)
 		}}
 		o.Target = Target{
-			URL: "http://user:sentinel@fake", Key: "sentinel", Model: "m", MaxTokens: fakeTokens, Natural: o.Target.Natural,
+			URL: "http://user:sentinel@fake", Key: "sentinel", Model: "m", MaxTokens: fakeTokens, Natural: o.Target.Natural, Obey: o.Target.Obey,
 			Client: &http.Client{Transport: tr},
 		}
 		if o.Workload == nil {

@@ -279,10 +279,14 @@ func (r *Result) efficiency() {
 	}
 }
 
+// points are the valid repeats, for the fit.
 func (r *Result) points() []Point {
 	var points []Point
 	for _, l := range r.Levels {
 		for _, rep := range l.Repeats {
+			if !rep.Valid {
+				continue
+			}
 			points = append(points, Point{l.Users, rep.Concurrency.Achieved, rep.Rates.Output})
 		}
 	}

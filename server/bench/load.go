@@ -78,7 +78,7 @@ func (l *load) user(ctx context.Context) {
 			l.ended(&r, first)
 			first = false
 			if r.Outcome != Complete {
-				l.pause(ctx)
+				l.pause(ctx, r.after)
 				break // a conversation does not go on after a failure
 			}
 			messages = append(messages, message{"assistant", r.text})
@@ -86,10 +86,14 @@ func (l *load) user(ctx context.Context) {
 	}
 }
 
-// pause keeps a dead server from being asked in a tight loop.
-func (l *load) pause(ctx context.Context) {
+// pause keeps a dead server from being asked in a tight loop, and obeys Retry-After where that was asked for.
+func (l *load) pause(ctx context.Context, after time.Duration) {
+	d := 10 * time.Millisecond
+	if l.opts.Target.Obey {
+		d = max(d, after)
+	}
 	select {
-	case <-time.After(10 * time.Millisecond):
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 }
