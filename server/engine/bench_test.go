@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	"radish/server/sched"
 	"radish/server/seq"
 )
 
@@ -84,4 +85,49 @@ func BenchmarkRequest(b *testing.B) {
 	}
 	stop()
 	<-done
+}
+
+// BenchmarkUniqueRequest is the engine's share of a request of 512+8 tokens that shares nothing, with 100 users on 64
+// slots and a pool that has long been full: what a prefix cache costs where it brings nothing. "tree" reads and feeds the
+// tree and evicts for every request, "uncached" has a tree and leaves it alone, "no tree" is DisableRadix.
+func BenchmarkUniqueRequest(b *testing.B) {
+	const users, prompt, most = 100, 512, 8
+	for _, mode := range []string{"tree", "uncached", "no tree"} {
+		b.Run(mode, func(b *testing.B) {
+			e, err := New(Config{Pages: 1 << 14, PageSize: 16, MaxSeqs: 64, ChunkTokens: 512, ContextLength: 2048,
+				Policy: sched.LPM, DisableRadix: mode == "no tree"}, &instant{}, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			sent, ended := 0, func() int { s := e.Stats().Requests; return int(s.Length) }
+			turn := func() {
+				for ; sent < ended()+users; sent++ {
+					r := newReq(tokens(sent*prompt, prompt), most)
+					r.Uncached = mode == "uncached"
+					if _, err := e.Submit(r); err != nil {
+						b.Fatal(err)
+					}
+				}
+				e.turn()
+				for e.sched.Launched() < 2 {
+					if ok, err := e.launch(); err != nil {
+						b.Fatal(err)
+					} else if !ok {
+						break
+					}
+				}
+				if err := e.read(e.collect()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for ended() < 2000 { // until the pool is full
+				turn()
+			}
+			for b.Loop() {
+				for before := ended(); ended() == before; {
+					turn()
+				}
+			}
+		})
+	}
 }
