@@ -16,7 +16,6 @@ import (
 	"radish/provision/builtin"
 	"radish/server/bench"
 	"radish/server/model"
-	"radish/server/token"
 	"radish/server/weights"
 )
 
@@ -79,18 +78,8 @@ func (f *benchDeviceFlags) shape(b *bench.Beside) (*bench.Shape, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read model of %s: %w", f.modelPath, err)
 	}
-	t, err := token.Load(files)
-	if err != nil {
-		return nil, fmt.Errorf("read tokenizer of %s: %w", f.modelPath, err)
-	}
-	b.Count = func(text string) int {
-		ids, err := t.Encode(text, token.EncodeOptions{})
-		if err != nil {
-			return 0
-		}
-		return len(ids)
-	}
-	return shape, nil
+	b.Count, err = tokenCounter(f.modelPath)
+	return shape, err
 }
 
 // readShape counts what one forward pass multiplies and reads; the input embedding is looked up, unless it is the

@@ -79,7 +79,7 @@ func (f *benchRadixFlags) run(ctx context.Context, term *ui.Terminal) (err error
 	}
 	res, err := bench.RunRadix(ctx, f.opts)
 	if errors.Is(err, bench.ErrNoCache) {
-		return advise(err, "start radish serve without --disable-radix-cache; SGLang with --enable-cache-report; vLLM with --enable-prompt-tokens-details")
+		return advise(err, noCacheAdvice)
 	}
 	if err != nil {
 		return asUsage(err)
@@ -97,6 +97,8 @@ func (f *benchRadixFlags) run(ctx context.Context, term *ui.Terminal) (err error
 	}
 	return advise(errNotValid, "radish bench serve --url %s", res.URL)
 }
+
+const noCacheAdvice = "start radish serve without --disable-radix-cache; SGLang with --enable-cache-report; vLLM with --enable-prompt-tokens-details"
 
 // choose keeps the scenarios that --only names.
 func (f *benchRadixFlags) choose() error {

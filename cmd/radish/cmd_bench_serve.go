@@ -159,20 +159,24 @@ func (f *benchServeFlags) complete() (err error) {
 }
 
 func (f *benchServeFlags) makeWorkload() (*bench.Workload, error) {
-	name := cmp.Or(f.prompts, f.sharegpt)
-	if name == "" {
+	if f.prompts == "" && f.sharegpt == "" {
 		return bench.NewWorkload(f.workload, f.words, f.overlap, f.opts.Seed)
 	}
-	if f.prompts != "" && f.sharegpt != "" {
+	return openWorkload(f.prompts, f.sharegpt, f.turns, f.opts.Seed)
+}
+
+// openWorkload reads a file of prompts, of one form or the other.
+func openWorkload(prompts, sharegpt string, turns int, seed uint64) (*bench.Workload, error) {
+	if prompts != "" && sharegpt != "" {
 		return nil, fmt.Errorf("%w: give either prompts or a ShareGPT file", bench.ErrOptions)
 	}
-	in, err := os.Open(name)
+	in, err := os.Open(cmp.Or(prompts, sharegpt))
 	if err != nil {
 		return nil, fmt.Errorf("open prompts: %w", err)
 	}
 	defer in.Close()
-	if f.sharegpt != "" {
-		return bench.ReadShareGPT(in, f.turns, f.opts.Seed)
+	if sharegpt != "" {
+		return bench.ReadShareGPT(in, turns, seed)
 	}
 	return bench.ReadWorkload(in)
 }

@@ -95,18 +95,7 @@ const reuseSessions = 64
 // Reuse is the share of its prompts that the workload implies to be cached once it runs: MeasureOverlap over its second
 // sessions and later, without answers.
 func (w *Workload) Reuse() float64 {
-	var sent []Exchange
-	first := 0
-	for i := range reuseSessions {
-		prompt := ""
-		for _, turn := range w.Session(i) {
-			prompt += "user: " + turn + "\n"
-			sent = append(sent, Exchange{Prompt: prompt})
-		}
-		if i == 0 {
-			first = len(sent)
-		}
-	}
+	first, sent := len(w.Session(0)), w.exchanges(min(reuseSessions, w.distinct()))
 	shared, all := 0, 0
 	for i, n := range earlier(sent) {
 		if i >= first {

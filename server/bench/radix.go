@@ -158,7 +158,13 @@ func RunRadix(ctx context.Context, o RadixOptions) (*RadixResult, error) {
 	if x.res.Off, err = asker.findOff(ctx); err != nil {
 		return nil, err
 	}
-	x.res.Flushed = x.asker.flush(ctx) == nil
+	unflushed := x.asker.flush(ctx)
+	x.res.Flushed = unflushed == nil
+	for _, s := range o.Scenarios {
+		if s.Workload.sessions != nil && unflushed != nil {
+			return nil, fmt.Errorf("measure the prompts of a file again: %w", unflushed)
+		}
+	}
 	for _, s := range o.Scenarios {
 		row, err := x.scenario(ctx, s)
 		if err != nil {

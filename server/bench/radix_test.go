@@ -22,12 +22,24 @@ type cacher struct {
 	deaf    bool    // caches, but honours not even a nonce: it knows all words
 	silent  bool    // says nothing about cached tokens
 	noFlush bool
+	pool    int // tokens, as it says
 
-	mu   sync.Mutex
-	seen map[string]bool
+	mu             sync.Mutex
+	seen           map[string]bool
+	prompt, cached int
 }
 
 func (c *cacher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/get_server_info":
+		fmt.Fprintf(w, `{"max_total_num_tokens":%d}`, c.pool)
+		return
+	case "/metrics":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		fmt.Fprintf(w, "radish_prompt_tokens_total %d\nradish_cached_tokens_total %d\nradish_queued_requests 3\n", c.prompt, c.cached)
+		return
+	}
 	if r.URL.Path == "/flush_cache" {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -62,6 +74,9 @@ func (c *cacher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.deaf {
 		cached = len(all) - 1
 	}
+	c.mu.Lock()
+	c.prompt, c.cached = c.prompt+len(all), c.cached+cached
+	c.mu.Unlock()
 	time.Sleep(time.Duration(len(all)-cached) * time.Millisecond)
 	w.Header().Set("Content-Type", "text/event-stream")
 	for i := range body.MaxTokens {
