@@ -21,8 +21,9 @@ func Python() []doctor.Check {
 		{ID: "py.version", Title: "Python's version fits the packages", DependsOn: []string{env}, Run: pythonVersion},
 		{ID: "py.pep668", Title: "the environment is the user's own", DependsOn: []string{env}, Run: managed},
 		{ID: "py.pkgs", Title: "packages are whole and there once", DependsOn: []string{env}, Run: packages},
-		{ID: "py.requires", Title: "the engine's pins hold", DependsOn: []string{engine}, Run: pins},
+		{ID: "py.requires", Title: "the engine's pins hold", DependsOn: []string{engine}, Run: enginePins},
 		{ID: torch, Title: "torch is a CUDA build", DependsOn: []string{env}, Run: torchCUDA},
+		{ID: "py.torch_requires", Title: "torch's pins hold", DependsOn: []string{torch}, Run: torchPins},
 		{ID: "py.torch_driver", Title: "the driver runs torch's CUDA", DependsOn: []string{torch}, Run: torchDriver},
 		{ID: "py.torch_arch", Title: "torch has code for this GPU", DependsOn: []string{torch}, Run: torchArch},
 		{ID: "py.kernel_arch", Title: "the engine's kernels have code for this GPU", DependsOn: []string{engine}, Run: kernelArch},
@@ -158,7 +159,7 @@ func managed(_ context.Context, m facts) finding {
 	}
 	f := is(doctor.Warn, rule, "%s belongs to the system's package manager: pip refuses to install into it", e.Prefix)
 	f = seen(f, e.Prefix+"/lib/python"+e.Minor()+"/EXTERNALLY-MANAGED", "there")
-	return fixed(f, doctor.RunCommand, "make an environment of your own and install there", "python3", "-m", "venv", "/workspace/venv")
+	return fixed(f, doctor.RunCommand, "make an environment of your own and install there: python3 -m venv DIR")
 }
 
 // pythonVersion believes the packages: each says which Pythons it is for, and a wheel's tag which one it was built for.
@@ -188,7 +189,7 @@ func pythonVersion(_ context.Context, m facts) finding {
 	told := v.finding(rule)
 	told.Evidence = seen(f, e.Prefix, "Python %s", e.Version).Evidence
 	if told.State == doctor.Fail {
-		told = fixed(told, doctor.RunCommand, "make an environment with a Python that all of them are for", "uv", "venv", "--python", "3.12", "/workspace/venv")
+		told = fixed(told, doctor.RunCommand, "make an environment with a Python that all of them are for: uv venv --python 3.12 DIR")
 	}
 	return told
 }

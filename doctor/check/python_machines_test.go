@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"radish/doctor/host"
 )
@@ -230,6 +231,8 @@ func goodSGLang(t *testing.T) *patient {
 	p.add(dist{name: "sglang", version: "0.5.10.post1", python: ">=3.10", tag: "py3-none-any", requires: []string{"torch==2.9.1", "torchvision",
 		"flashinfer_python==0.6.7.post3", "flashinfer_cubin==0.6.7.post3", "sglang-kernel==0.4.1", "transformers==5.3.0", "numpy", "uvloop",
 		`decord2; sys_platform == "linux" and platform_machine == "riscv64"`, `sglang[test]; extra == "dev"`, `torch==2.4; extra == "srt_hip"`}})
+	p.add(dist{name: "filelock", version: "3.20.0"})
+	p.add(dist{name: "nvidia-cudnn-cu12", version: "9.10.2.21"})
 	p.add(dist{name: "uvloop", version: "0.21.0"})
 	p.model = t.TempDir()
 	write(t, p.model, "config.json", `{"model_type": "qwen3"}`)
@@ -247,7 +250,7 @@ func (p *patient) torch(t *testing.T, version, cuda string, code []fatCode, newA
 	}
 	files := map[string]string{"torch/lib/libc10.so": library{exports: []string{symIntNe, check}}.build(t),
 		"torch/lib/libtorch_cpu.so": library{exports: []string{emptyLike}}.build(t)}
-	requires := []string{"filelock", `triton==3.5.1; platform_system == "Linux" and platform_machine == "x86_64"`}
+	requires := []string{"filelock", "nvidia-cudnn-cu12==9.10.2.21 ; platform_system == \"Linux\"", `triton==3.5.1; platform_system == "Linux" and platform_machine == "x86_64"`}
 	if cuda != "" {
 		files["torch/lib/libtorch_cuda.so"] = library{fat: code}.build(t)
 		tag, value = "+cu"+strings.ReplaceAll(cuda, ".", ""), "'"+cuda+"'"
@@ -302,6 +305,6 @@ func (p *patient) examine(t *testing.T) *host.Facts {
 		d.into(p.files, p.site)
 	}
 	p.files = with(p.files, p.late)
-	p.machine.engine = p.engine
+	p.machine.engine, p.machine.wait = p.engine, time.Minute // the test's own machine may be busy
 	return p.machine.read(t)
 }

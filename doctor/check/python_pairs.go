@@ -69,29 +69,38 @@ func demands(p *host.Python, d host.Dist, extras []string) []demand {
 // maxPins is how many broken pins are shown that no kernel hangs on.
 const maxPins = 5
 
-func pins(_ context.Context, m facts) finding {
+// enginePins judges what the engine asks for.
+func enginePins(_ context.Context, m facts) finding {
+	return pins(m, m.Python.Engine, pythonTable().engine(m.Python.Engine).Extras)
+}
+
+// torchPins judges what torch asks for: each wheel of it names the CUDA libraries that it was built with.
+func torchPins(_ context.Context, m facts) finding {
+	if _, ok := m.Python.Dist("torch"); !ok {
+		return is(doctor.Skipped, "", "torch was installed without metadata")
+	}
+	return pins(m, "torch", nil)
+}
+
+func pins(m facts, name string, extras []string) finding {
 	p := m.Python
-	const rule = "every Requires-Dist of the engine that applies here (PEP 508) is installed in a version that it allows"
-	d, _ := p.Dist(p.Engine)
-	all := demands(p, d, pythonTable().engine(p.Engine).Extras)
+	rule := "every Requires-Dist of " + name + " that applies here (PEP 508) is installed in a version that it allows"
+	d, _ := p.Dist(name)
+	all := demands(p, d, extras)
 	if len(all) == 0 {
 		return seen(is(doctor.Unknown, rule, "%s names no requirement", d.Name), d.Info, "no Requires-Dist was read")
 	}
-	v, f := verdict{}, finding{}
+	v, f, wrong := verdict{}, finding{}, 0
 	v.say(doctor.OK, "%d pins of %s %s hold", len(all), d.Name, d.Version)
-	wrong := 0
 	for _, x := range all {
-		state := doctor.Warn
-		if slices.Contains(pythonTable().LoadBearing, x.req.Name) {
-			state = doctor.Fail
-		}
-		switch {
-		case x.have == nil:
-			v.say(state, "%s is not installed", x.req.Name+x.req.Set.String())
-		case !x.holds:
-			v.say(state, "%s wants %s, installed is %s", d.Name, x.req.Name+x.req.Set.String(), x.have.Version)
-		default:
+		if x.have != nil && x.holds {
 			continue
+		}
+		state := x.weight()
+		if x.have == nil {
+			v.say(state, "%s is not installed", x.req.Name+x.req.Set.String())
+		} else {
+			v.say(state, "%s wants %s, installed is %s", d.Name, x.req.Name+x.req.Set.String(), x.have.Version)
 		}
 		if wrong++; state == doctor.Fail || wrong <= maxPins {
 			f = seen(f, d.Info+"/METADATA", "Requires-Dist: %s", x.line)
@@ -101,9 +110,17 @@ func pins(_ context.Context, m facts) finding {
 	told.Evidence = f.Evidence
 	if wrong > 0 {
 		told.Summary = fmt.Sprintf("%d of %d pins do not hold: %s", wrong, len(all), told.Summary)
-		told = installing(told, p, "install the engine in this version again: one resolver run sees all its pins", d.Name+"=="+d.Version)
+		told = installing(told, p, "install it in this version again: one resolver run sees all its pins", d.Name+"=="+d.Version)
 	}
 	return told
+}
+
+// weight is how much hangs on a demand: compiled code, or some import that may never run.
+func (x demand) weight() doctor.State {
+	if slices.Contains(pythonTable().LoadBearing, x.req.Name) || strings.HasPrefix(x.req.Name, "nvidia-") {
+		return doctor.Fail
+	}
+	return doctor.Warn
 }
 
 // pairOf judges a package by what it says itself of the torch it was built for.

@@ -17,7 +17,7 @@ var patients = map[string]struct {
 	"cuda13-old-driver": {func(t *testing.T, p *patient) {
 		p.torch(t, "2.9.1", "13.0", sass(75, 80, 86, 90, 100, 120), true)
 		p.card("NVIDIA A40", 86, "550.54.15", 12040)
-	}, "py.torch_driver=fail py.pair.kernels=fail py.nvcc=warn"},
+	}, "py.torch_driver=fail py.pair.kernels=fail py.nvcc=warn py.torch_cuda=warn"},
 	"ptx-risk":  {func(_ *testing.T, p *patient) { p.card("NVIDIA A40", 86, "535.54.03", 12020) }, "py.torch_driver=warn py.nvcc=warn"},
 	"cpu-torch": {func(t *testing.T, p *patient) { p.torch(t, "2.9.1", "", nil, true) }, "py.torch_cuda=fail py.torch_arch=skipped py.torch_abi=skipped"},
 	"torchvision-mismatch": {func(_ *testing.T, p *patient) {
@@ -55,6 +55,7 @@ var patients = map[string]struct {
 		p.setenv("CUDA_HOME", "/usr/local/cuda-12.8")
 		p.files[site312+"/nvidia/cu12/bin/nvcc"] = "elf"
 	}, "py.headers_cc=fail py.nvcc=skipped"},
+	"cudnn-upgraded": {func(_ *testing.T, p *patient) { p.dists["nvidia-cudnn-cu12"].version = "9.15.1.9" }, "py.torch_requires=fail"},
 	"both-cudas": {func(_ *testing.T, p *patient) {
 		p.add(dist{name: "nvidia-cudnn-cu13", version: "9.24.0.43"})
 		p.add(dist{name: "nvidia-cutlass-dsl-libs-cu13", version: "4.8.0"})
