@@ -12,6 +12,8 @@ import (
 type memory struct {
 	owned   []driver.Ptr
 	ring    *ring      // made with the first weight
+	raw     driver.Ptr // copies of logits; see rawLogits
+	rawSize int64
 	scratch driver.Ptr // split sums of one operation: written and read within it, in stream order
 }
 
@@ -30,6 +32,18 @@ func (m *memory) take(n int64) (driver.Ptr, error) {
 		m.owned = append(m.owned, p)
 	}
 	return p, err
+}
+
+// rawLogits is n bytes for copies of logits, shared by the operations of a stream.
+func (m *memory) rawLogits(n int64) driver.Ptr {
+	if n > m.rawSize {
+		p, err := m.take(n)
+		if err != nil {
+			panic(fmt.Sprintf("cuda: copy logits: %v", err))
+		}
+		m.raw, m.rawSize = p, n
+	}
+	return m.raw
 }
 
 func (m *memory) close() error {

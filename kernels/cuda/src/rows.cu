@@ -84,7 +84,7 @@ KERNEL void __launch_bounds__(256) rmsnorm(const __grid_constant__ Norm a) {
 
 // rmsnorm4 is the same for rows of at most 32,768 elements in aligned groups of four; a row stays in registers, each
 // element is read once.
-KERNEL void __launch_bounds__(1024) rmsnorm4(const __grid_constant__ Norm a) {
+KERNEL void __launch_bounds__(1024, 1) rmsnorm4(const __grid_constant__ Norm a) {
 	constexpr int MOST = 8;
 	pdl_launch();
 	int i = blockIdx.x, n4 = a.x.cols / 4;
