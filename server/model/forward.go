@@ -48,7 +48,7 @@ func (m *Model) feedForward(ws *Workspace, l *layer, n int) {
 	b.Linear(ws.delta.Head(n), mid, l.down, l.downBias)
 }
 
-// Logits queues the logits [len(rows) x Vocab] F32 of some rows of the last Forward, at most LogitRows of them. The
+// Logits queues the logits [len(rows) x Vocab] F32 of some rows of the last Forward, at most ws.LogitRows of them. The
 // answer is overwritten by the next call.
 func (m *Model) Logits(ws *Workspace, rows []int32) kernels.Tensor {
 	n := len(rows)

@@ -85,7 +85,7 @@ func load(t testing.TB, b kernels.Backend, dir string, change func(*Spec)) *rig 
 	r := &rig{b: b}
 	r.m, err = Load(b, spec, src)
 	must(t, err)
-	r.ws, err = r.m.NewWorkspace(rigRows)
+	r.ws, err = r.m.NewWorkspace(Room{Rows: rigRows})
 	must(t, err)
 	r.kv, err = b.NewKV(r.m.KVShape(rigRows/rigPage, rigPage))
 	must(t, err)

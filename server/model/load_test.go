@@ -76,7 +76,7 @@ func TestPlanIsTrue(t *testing.T) {
 	for _, dir := range goldens(t) {
 		for _, p := range paths(t) {
 			r := load(t, p.open(t), dir, nil)
-			plan := r.m.spec.Plan(p.act, rigRows)
+			plan := r.m.spec.Plan(p.act, Room{Rows: rigRows})
 			for _, c := range []struct {
 				what      string
 				got, want int64
@@ -108,7 +108,7 @@ func TestParameters(t *testing.T) {
 	if got := spec.Parameters(); got != 1_235_814_400 {
 		t.Errorf("Llama-3.2-1B has %d parameters, want 1235814400", got)
 	}
-	if got := spec.Plan(kernels.BF16, 1).KVPerToken; got != 32768 {
+	if got := spec.Plan(kernels.BF16, Room{Rows: 1}).KVPerToken; got != 32768 {
 		t.Errorf("Llama-3.2-1B keeps %d bytes a token, want 32768", got)
 	}
 }

@@ -10,7 +10,7 @@
 //	  d = a Wo
 //	  h = rmsnorm(x += d)     gu = h Wgateup
 //	  d = (silu(g) * u) Wdown
-//	logits = rmsnorm(x + d) Whead                  only for the rows that are asked for, LogitRows at a time
+//	logits = rmsnorm(x + d) Whead                  only for the rows that are asked for, a slice at a time
 //
 // How it is used: New turns a checkpoint's weights.Config into a Spec or refuses it; Spec.Plan tells the bytes before anything
 // is allocated; Load packs the weights; NewWorkspace reserves what a step needs; Forward and Logits queue one step.
@@ -25,7 +25,7 @@ import (
 	"radish/kernels"
 )
 
-// LogitRows is the most rows whose logits exist at one time: scoring a long prompt works through slices of it.
+// LogitRows is how many rows' logits exist at one time where Room does not say.
 const LogitRows = 64
 
 // Model is a loaded model on one backend.

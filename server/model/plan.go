@@ -11,14 +11,14 @@ type Plan struct {
 	Workspace  int64 // for one step
 }
 
-// Plan tells the memory on a backend whose activation type is act, with steps of at most rows rows.
-func (s *Spec) Plan(act kernels.DType, rows int) Plan {
+// Plan tells the memory on a backend whose activation type is act, with steps that fit room.
+func (s *Spec) Plan(act kernels.DType, room Room) Plan {
 	p := Plan{
 		Weights:    s.matrixElements()*int64(act.Size()) + s.vectorElements()*4,
 		KVPerToken: 2 * int64(s.Layers) * int64(s.Heads.KV) * int64(s.Heads.Dim) * int64(act.Size()),
-		Workspace:  LogitRows * int64(s.Vocab) * 4,
+		Workspace:  int64(room.logits()) * int64(s.Vocab) * 4,
 	}
-	for _, a := range s.arenas(act, rows) {
+	for _, a := range s.arenas(act, room) {
 		p.Workspace += a.bytes()
 	}
 	return p

@@ -14,11 +14,23 @@ type Workspace struct {
 	x, delta         kernels.Tensor // [rows x Hidden] F32
 	cos, sin         kernels.Tensor // [rows x Dim/2] F32
 	acts, wides      kernels.Buffer
-	rowsX, rowsDelta kernels.Tensor // [LogitRows x Hidden] F32
-	rowsAct          kernels.Tensor // [LogitRows x Hidden] act
-	logits           kernels.Tensor // [LogitRows x Vocab] F32
-	rows             int
+	rowsX, rowsDelta kernels.Tensor // [logits x Hidden] F32
+	rowsAct          kernels.Tensor // [logits x Hidden] act
+	logits           kernels.Tensor // [logits x Vocab] F32
+	room             Room
 	bytes            int64
+}
+
+// Room is what a step has room for: Rows rows, and Logits rows whose logits exist at one time (0: LogitRows). Scoring a
+// long prompt works through slices of Logits rows; a device that reads the whole output head for each slice wants them
+// large.
+type Room struct{ Rows, Logits int }
+
+func (r Room) logits() int {
+	if r.Logits > 0 {
+		return r.Logits
+	}
+	return LogitRows
 }
 
 // arena is one allocation of a Workspace.
@@ -29,8 +41,9 @@ type arena struct {
 
 func (a arena) bytes() int64 { return int64(a.rows) * int64(a.cols) * int64(a.dtype.Size()) }
 
-// arenas lists the allocations for steps of at most rows rows; Plan adds them up and NewWorkspace makes them.
-func (s *Spec) arenas(act kernels.DType, rows int) [10]arena {
+// arenas lists the allocations for steps of that room; Plan adds them up and NewWorkspace makes them.
+func (s *Spec) arenas(act kernels.DType, room Room) [10]arena {
+	rows, logits := room.Rows, room.logits()
 	f, h, half := kernels.F32, s.Hidden, s.Heads.Dim/2
 	q := s.Heads.Q * s.Heads.Dim
 	return [10]arena{
@@ -39,20 +52,20 @@ func (s *Spec) arenas(act kernels.DType, rows int) [10]arena {
 		{f, rows, half}, {f, rows, half},
 		{act, rows, max(h, q, s.Inter)},
 		{f, rows, max(2*s.Inter, q+s.qkvRows())},
-		{f, LogitRows, h}, {f, LogitRows, h},
-		{act, LogitRows, h},
+		{f, logits, h}, {f, logits, h},
+		{act, logits, h},
 	}
 }
 
-// NewWorkspace reserves memory for steps of at most rows rows.
-func (m *Model) NewWorkspace(rows int) (*Workspace, error) {
-	ws := &Workspace{rows: rows}
+// NewWorkspace reserves memory for the steps that fit room.
+func (m *Model) NewWorkspace(room Room) (*Workspace, error) {
+	ws := &Workspace{room: room}
 	var tensors [11]kernels.Tensor
-	list := m.spec.arenas(m.b.Act(), rows)
-	for i, a := range append(list[:], arena{kernels.F32, LogitRows, m.spec.Vocab}) {
+	list := m.spec.arenas(m.b.Act(), room)
+	for i, a := range append(list[:], arena{kernels.F32, room.logits(), m.spec.Vocab}) {
 		buf, err := m.b.Alloc(a.dtype, a.rows*a.cols)
 		if err != nil {
-			return nil, fmt.Errorf("allocate workspace of %d rows: %w", rows, err)
+			return nil, fmt.Errorf("allocate workspace of %d rows: %w", room.Rows, err)
 		}
 		tensors[i] = kernels.Whole(buf, a.rows, a.cols)
 		ws.bytes += a.bytes()
@@ -66,7 +79,10 @@ func (m *Model) NewWorkspace(rows int) (*Workspace, error) {
 }
 
 // Rows is the most rows of a step.
-func (ws *Workspace) Rows() int { return ws.rows }
+func (ws *Workspace) Rows() int { return ws.room.Rows }
+
+// LogitRows is the most rows that Logits takes.
+func (ws *Workspace) LogitRows() int { return ws.room.logits() }
 
 // Bytes is what was allocated.
 func (ws *Workspace) Bytes() int64 { return ws.bytes }

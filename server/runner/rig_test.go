@@ -63,7 +63,7 @@ func start(t testing.TB, name string, b kernels.Backend) *Runner {
 	must(t, err)
 	defer src.Close()
 	r, err := New(Options{
-		Backend: b, Spec: spec, Source: src,
+		Open: func() (kernels.Backend, error) { return b, nil }, Spec: spec, Source: src,
 		Pages: 40, PageSize: pageSize, MaxSeqs: 4, ChunkTokens: 160,
 	})
 	must(t, err)

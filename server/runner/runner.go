@@ -3,12 +3,14 @@
 // A Runner owns the packed weights, the paged key-value memory, the workspace of one step and the sampling state of
 // every slot. All of it belongs to one goroutine, locked to its thread, which the constructor starts:
 //
-//	Launch(batch) --steps--> worker: copy pages, forward, sample, Run --results--> Collect()
+//	Launch(batch) --steps--> worker: copy pages, forward, sample, submit --frames--> lander: wait, answer --results--> Collect()
 //
-// so Launch never waits for the device, and a row without tokens finds its token in the slot's place of a device
-// tensor, where the step before left it.
+// so Launch never waits for the device. On a kernels.Pipeline the worker submits a step while the one before it still
+// runs, and the device finds its next work queued; a row without tokens finds its token in the slot's place of a device
+// tensor, where the step before left it. Penalties are the exception: they hang on the tokens themselves, so a step with
+// one waits until the steps before it have landed.
 //
-// A step scores and samples through slices of model.LogitRows rows: the final norm and the output head run on the rows
+// A step scores and samples through slices of Workspace.LogitRows rows: the final norm and the output head run on the rows
 // that somebody asked for, and a scored prompt of any length never needs more logits than that.
 //
 // What is drawn for a position depends on the sequence's seed and that position alone (see uniform), and backends keep
@@ -40,13 +42,14 @@ var (
 
 // Options say what to run and how much memory to reserve.
 type Options struct {
-	Backend     kernels.Backend // the runner owns it from here on and closes it
+	Open        func() (kernels.Backend, error) // called on the worker's thread; the runner closes what it returns
 	Spec        *model.Spec
 	Source      weights.Source // read during New only; the caller closes it
 	Pages       int            // pages of the pool, >= 1
 	PageSize    int            // positions of a page, >= 1
 	MaxSeqs     int            // slots, >= 1
 	ChunkTokens int            // most prefill tokens of a step; a step has room for ChunkTokens+MaxSeqs rows
+	LogitRows   int            // rows whose logits exist at one time; 0: model.LogitRows
 }
 
 // Memory is what was really allocated, in bytes.
@@ -63,6 +66,7 @@ type Runner struct {
 	stopped chan struct{} // closed when the worker has ended
 	mu      sync.Mutex    // guards closed, and steps against being closed during a send
 	closed  bool
+	name    string
 	memory  Memory
 	err     error // of closing the backend; read after stopped
 }
@@ -88,6 +92,9 @@ func New(o Options) (*Runner, error) {
 	}
 	return r, nil
 }
+
+// Name describes the backend.
+func (r *Runner) Name() string { return r.name }
 
 // Memory is what New allocated.
 func (r *Runner) Memory() Memory { return r.memory }
@@ -135,20 +142,28 @@ func (r *Runner) work(o Options, ready chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(r.stopped)
-	w, err := newWorker(o)
+	b, err := o.Open()
 	if err != nil {
-		ready <- errors.Join(err, o.Backend.Close())
+		ready <- err
 		return
 	}
-	r.memory = w.memory()
-	ready <- nil
-	var broken error
-	for b := range r.steps {
-		var result *seq.Result
-		if broken == nil {
-			result, broken = w.guarded(b)
-		}
-		r.results <- outcome{result, broken}
+	w, err := newWorker(b, o)
+	if err != nil {
+		ready <- errors.Join(err, b.Close())
+		return
 	}
-	r.err = o.Backend.Close()
+	r.memory, r.name = w.memory(), b.Name()
+	frames := make(chan *frame, MaxInFlight)
+	landed := make(chan struct{})
+	go func() {
+		defer close(landed)
+		w.land(frames, r.results)
+	}()
+	ready <- nil
+	for batch := range r.steps {
+		frames <- w.launch(batch)
+	}
+	close(frames)
+	<-landed
+	r.err = b.Close()
 }

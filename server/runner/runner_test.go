@@ -216,7 +216,9 @@ func TestFaults(t *testing.T) {
 	spec, err := model.New(cfg)
 	must(t, err)
 	_, err = New(Options{
-		Backend: &faulty{Backend: oracle(), closed: &closed, pool: lost}, Spec: spec,
+		Open: func() (kernels.Backend, error) {
+			return &faulty{Backend: oracle(), closed: &closed, pool: lost}, nil
+		}, Spec: spec,
 		Source: weights.Dummy(cfg, 1, kernels.BF16), Pages: 1, PageSize: 1, MaxSeqs: 1, ChunkTokens: 1,
 	})
 	if !errors.Is(err, lost) || closed != 1 {
@@ -230,7 +232,7 @@ func TestMemory(t *testing.T) {
 	must(t, err)
 	spec, err := model.New(cfg)
 	must(t, err)
-	plan := spec.Plan(kernels.F32, 164)
+	plan := spec.Plan(kernels.F32, model.Room{Rows: 164})
 	got := start(t, "llama3", oracle()).Memory()
 	for what, pair := range map[string][2]int64{
 		"weights": {got.Weights, plan.Weights}, "KV": {got.KV, plan.KVPerToken * 40 * pageSize},

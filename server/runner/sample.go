@@ -2,17 +2,25 @@ package runner
 
 import (
 	"radish/kernels"
-	"radish/server/model"
 	"radish/server/seq"
 )
+
+// wanted is how many alternatives a sequence asked for, -1 for no log-probability at all: of what it samples, and of its
+// prompt.
+type wanted struct{ sampled, prompt int }
 
 // asks are the rows of a step whose logits are needed, in the batch's order: for each batch row first its targets, then
 // its sample. The slices run in parallel.
 type asks struct {
 	rows  []int32 // row of the step
 	how   []kernels.SampleRow
-	slots []int32 // where the token goes, -1 for a scored one
+	slots []int32  // where the token goes, -1 for a scored one
+	want  []wanted // of each batch row
 	out   []kernels.SampleOut
+}
+
+func (a *asks) clear() {
+	a.rows, a.how, a.slots, a.want, a.out = a.rows[:0], a.how[:0], a.slots[:0], a.want[:0], a.out[:0]
 }
 
 func (a *asks) add(row int, how kernels.SampleRow, slot int32) {
@@ -22,15 +30,15 @@ func (a *asks) add(row int, how kernels.SampleRow, slot int32) {
 }
 
 // ask lists what the batch wants to know.
-func (w *worker) ask(b *seq.Batch) {
-	a := &w.asks
-	a.rows, a.how, a.slots = a.rows[:0], a.how[:0], a.slots[:0]
+func (w *worker) ask(f *frame) {
+	a, b := &f.asks, f.batch
 	for i := range b.Rows {
 		row := &b.Rows[i]
 		s := &w.slots[row.Slot]
 		if row.Fresh != nil {
 			s.begin(row.Fresh)
 		}
+		a.want = append(a.want, wanted{s.params.Logprobs, s.params.PromptLogprobs})
 		first := int(w.ragged.RowStart[i])
 		for j, t := range row.Targets {
 			a.add(first+j, kernels.SampleRow{Forced: int32(t), Logprobs: s.params.PromptLogprobs}, -1)
@@ -46,43 +54,39 @@ func (w *worker) ask(b *seq.Batch) {
 	clear(a.out)
 }
 
-// score queues final norm, output head and choice, a slice of model.LogitRows rows at a time; each slice overwrites the
+// score queues final norm, output head and choice, a slice of the workspace's logit rows at a time; each slice overwrites the
 // logits of the one before, which the queue's order allows.
-func (w *worker) score() {
-	a := &w.asks
-	for i := 0; i < len(a.rows); i += model.LogitRows {
-		end := min(i+model.LogitRows, len(a.rows))
+func (w *worker) score(a *asks) {
+	for i, most := 0, w.ws.LogitRows(); i < len(a.rows); i += most {
+		end := min(i+most, len(a.rows))
 		logits := w.model.Logits(w.ws, a.rows[i:end])
 		w.b.Sample(a.out[i:end], logits, a.how[i:end], w.last, a.slots[i:end])
 	}
 }
 
-// answer turns what was chosen into outputs and counts the chosen tokens for the penalties of the next step.
-func (w *worker) answer(b *seq.Batch) []seq.Output {
+// answer turns what was chosen into outputs.
+func (f *frame) answer() []seq.Output {
 	var outputs []seq.Output
 	next := 0
 	take := func(asked int) seq.Scored {
 		next++
-		return scored(&w.asks.out[next-1], asked)
+		return scored(&f.asks.out[next-1], asked)
 	}
-	for i := range b.Rows {
-		row := &b.Rows[i]
+	for i := range f.batch.Rows {
+		row := &f.batch.Rows[i]
 		if !row.Sample && len(row.Targets) == 0 {
 			continue
 		}
-		s := &w.slots[row.Slot]
+		want := f.asks.want[i]
 		out := seq.Output{ID: row.ID, Sampled: row.Sample}
 		if len(row.Targets) > 0 {
 			out.Prompt = make([]seq.Scored, len(row.Targets))
 		}
 		for j := range row.Targets {
-			out.Prompt[j] = take(s.params.PromptLogprobs)
+			out.Prompt[j] = take(want.prompt)
 		}
 		if row.Sample {
-			out.Next = take(s.params.Logprobs)
-			if s.penalised() {
-				s.count(out.Next.Token, false)
-			}
+			out.Next = take(want.sampled)
 		}
 		outputs = append(outputs, out)
 	}

@@ -29,7 +29,7 @@ func (s *slot) begin(f *seq.Fresh) {
 	}
 	s.counts = s.counts[:0]
 	clear(s.where)
-	if !s.penalised() {
+	if !penalised(&f.Params) {
 		return
 	}
 	if s.where == nil {
@@ -41,8 +41,7 @@ func (s *slot) begin(f *seq.Fresh) {
 }
 
 // penalised reports whether the choice depends on the tokens so far.
-func (s *slot) penalised() bool {
-	p := &s.params
+func penalised(p *seq.Params) bool {
 	return p.Repetition != 0 && p.Repetition != 1 || p.Presence != 0 || p.Frequency != 0
 }
 

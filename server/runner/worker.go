@@ -2,7 +2,7 @@ package runner
 
 import (
 	"fmt"
-	"time"
+	"sync/atomic"
 
 	"radish/kernels"
 	"radish/server/model"
@@ -10,7 +10,7 @@ import (
 )
 
 // worker is everything that belongs to the goroutine that talks to the backend. Its slices are reused from step to
-// step.
+// step; what a step in flight still needs is in its frame.
 type worker struct {
 	b     kernels.Backend
 	model *model.Model
@@ -23,23 +23,27 @@ type worker struct {
 	ids    []int32
 	ragged kernels.Ragged
 	copies []kernels.PageCopy
-	asks   asks
+
+	frames [MaxInFlight + 1]frame
+	next   int         // the frame that the next step takes
+	behind []*frame    // launched, and their tokens not counted yet; oldest first
+	broken atomic.Bool // a step failed: no later one is submitted
 }
 
-func newWorker(o Options) (*worker, error) {
+func newWorker(b kernels.Backend, o Options) (*worker, error) {
 	if o.Pages < 1 || o.PageSize < 1 || o.MaxSeqs < 1 || o.ChunkTokens < 1 {
 		return nil, fmt.Errorf("start runner: %d pages of %d, %d sequences, %d tokens a chunk: all must be positive",
 			o.Pages, o.PageSize, o.MaxSeqs, o.ChunkTokens)
 	}
-	m, err := model.Load(o.Backend, o.Spec, o.Source)
+	m, err := model.Load(b, o.Spec, o.Source)
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{b: o.Backend, model: m, pages: o.Pages, slots: make([]slot, o.MaxSeqs)}
+	w := &worker{b: b, model: m, pages: o.Pages, slots: make([]slot, o.MaxSeqs)}
 	if w.kv, err = w.b.NewKV(m.KVShape(o.Pages, o.PageSize)); err != nil {
 		return nil, fmt.Errorf("allocate key-value pool of %d pages: %w", o.Pages, err)
 	}
-	if w.ws, err = m.NewWorkspace(o.ChunkTokens + o.MaxSeqs); err != nil {
+	if w.ws, err = m.NewWorkspace(model.Room{Rows: o.ChunkTokens + o.MaxSeqs, Logits: o.LogitRows}); err != nil {
 		return nil, err
 	}
 	buf, err := w.b.Alloc(kernels.I32, o.MaxSeqs)
@@ -55,38 +59,6 @@ func (w *worker) memory() Memory {
 		Weights: w.model.Bytes(), KV: w.kv.Bytes(),
 		Workspace: w.ws.Bytes() + int64(w.last.Cols*kernels.I32.Size()),
 	}
-}
-
-// guarded runs a step and turns a panic into an error.
-func (w *worker) guarded(b *seq.Batch) (result *seq.Result, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			result, err = nil, fmt.Errorf("run step %d: panic: %v", b.Step, p)
-		}
-	}()
-	if result, err = w.step(b); err != nil {
-		return nil, fmt.Errorf("run step %d: %w", b.Step, err)
-	}
-	return result, nil
-}
-
-// step runs one batch from its page copies to its outputs.
-func (w *worker) step(b *seq.Batch) (*seq.Result, error) {
-	began := time.Now()
-	if err := w.check(b); err != nil {
-		return nil, err
-	}
-	w.copyPages(b.Copies)
-	if len(b.Rows) > 0 {
-		w.layOut(b)
-		w.forward()
-		w.ask(b)
-		w.score()
-	}
-	if err := w.b.Run(); err != nil {
-		return nil, err
-	}
-	return &seq.Result{Step: b.Step, Outputs: w.answer(b), Device: time.Since(began)}, nil
 }
 
 func (w *worker) copyPages(copies []seq.PageCopy) {
