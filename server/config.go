@@ -57,18 +57,27 @@ type ModelConfig struct {
 
 // ComputeConfig says what computes.
 type ComputeConfig struct {
-	Threads int    // 0: one for each processor
-	Kernels string // forces a CPU path: see kernels/cpu; "" picks the best
+	Device    string // "cpu" (or "") or "cuda"
+	Why       string // why this device, for those who ask the server
+	Threads   int    // CPU: 0: one for each processor
+	Kernels   string // forces a CPU path (see kernels/cpu) or a GPU image (see kernels/cuda); "" picks the best
+	GPU       int    // index among the visible cards
+	Gemm      string // GPU: own, cublaslt or auto
+	Invariant bool   // GPU: a request's answer never depends on what shares its steps
+	Cache     string // GPU: directory for what tuning found; "": nothing is kept
 }
+
+// cuda reports whether a GPU computes.
+func (c ComputeConfig) cuda() bool { return c.Device == "cuda" }
 
 // SchedConfig bounds the engine.
 type SchedConfig struct {
-	MemFraction      float64 // share of available memory for weights and KV; 0: 0.8
+	MemFraction      float64 // share of available memory for weights and KV; 0: 0.8, on a GPU 0.9
 	MaxTotalTokens   int     // KV pool in tokens; 0: what fits
-	MaxRunning       int     // 0: 64, fewer if the pool is small
+	MaxRunning       int     // 0: 64, on a GPU 256, fewer if the pool is small
 	MaxQueued        int     // 0: 1024
 	Policy           sched.Policy
-	ChunkedPrefill   int // tokens; 0: 512; -1: prompts are not cut
+	ChunkedPrefill   int // tokens; 0: 512, on a GPU 8192; -1: prompts are not cut
 	MaxPrefillTokens int // 0: 16384
 	PageSize         int // 0: 16
 	DisableRadix     bool
@@ -91,11 +100,22 @@ type Machine struct {
 	Source    string // where the figure comes from, for the plan
 }
 
+// sizes are the defaults that hang on the device. A GPU is full only with many more rows a step, its memory serves
+// nothing else, and its output head is best read once for all rows.
+type sizes struct {
+	fraction               float64
+	running, chunk, logits int
+}
+
+func (c ComputeConfig) sizes() sizes {
+	if c.cuda() {
+		return sizes{fraction: 0.9, running: 256, chunk: 8192, logits: 256}
+	}
+	return sizes{fraction: 0.8, running: 64, chunk: 512}
+}
+
 // The defaults that do not depend on the machine.
 const (
-	defaultFraction = 0.8
-	defaultRunning  = 64
-	defaultChunk    = 512
 	defaultPrefill  = 16384
 	defaultPageSize = 16
 	defaultDrain    = 30 * time.Second

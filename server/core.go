@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"radish/kernels"
 	"radish/kernels/cpu"
+	"radish/kernels/cuda"
 	"radish/server/engine"
 	"radish/server/runner"
 	"radish/server/seq"
@@ -65,16 +67,31 @@ func (c *Core) loadRunner(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	backend, err := cpu.New(cpu.Options{Threads: cfg.Compute.Threads, Act: c.Plan.Act, Force: cfg.Compute.Kernels})
-	if err != nil {
-		return errors.Join(err, source.Close())
-	}
-	c.Backend = backend.Name()
 	c.runner, err = runner.New(runner.Options{
-		Backend: backend, Spec: c.Plan.Spec, Source: source, Pages: c.Plan.Pages, PageSize: c.Plan.PageSize,
-		MaxSeqs: c.Plan.MaxRunning, ChunkTokens: c.Plan.Chunk,
+		Open: func() (kernels.Backend, error) { return openBackend(cfg.Compute, c.Plan.Act) },
+		Spec: c.Plan.Spec, Source: source, Pages: c.Plan.Pages, PageSize: c.Plan.PageSize,
+		MaxSeqs: c.Plan.MaxRunning, ChunkTokens: c.Plan.Chunk, LogitRows: c.Plan.logits,
 	})
+	if err == nil {
+		c.Backend = c.runner.Name()
+	}
 	return errors.Join(err, source.Close())
+}
+
+// openBackend is called on the thread that will use it.
+func openBackend(c ComputeConfig, act kernels.DType) (kernels.Backend, error) {
+	if c.cuda() {
+		b, err := cuda.New(cuda.Options{GPU: c.GPU, Act: act, Arch: c.Kernels, Gemm: c.Gemm, Invariant: c.Invariant})
+		if err != nil {
+			return nil, err
+		}
+		return b, nil
+	}
+	b, err := cpu.New(cpu.Options{Threads: c.Threads, Act: act, Force: c.Kernels})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 func (c *Core) openWeights(m ModelConfig) (weights.Source, error) {

@@ -18,6 +18,7 @@ type Plan struct {
 	PageSize,
 	MaxRunning,
 	Chunk int
+	logits int // rows whose logits exist at one time; 0: the model's default
 
 	Weights   int64 // bytes
 	KV        int64
@@ -116,20 +117,20 @@ func checkSched(s SchedConfig) error {
 // size divides the memory: weights first, then the workspace of a step, and the KV pool takes what is left of the
 // budget, up to what the running requests can use.
 func (p *Plan) size(cfg Config) error {
-	s := cfg.Sched
+	s, d := cfg.Sched, cfg.Compute.sizes()
 	p.PageSize = orDefault(s.PageSize, defaultPageSize)
-	p.MaxRunning = orDefault(s.MaxRunning, defaultRunning)
+	p.MaxRunning = orDefault(s.MaxRunning, d.running)
 	wanted, err := p.wantedContext(cfg.Model.ContextLength)
 	if err != nil {
 		return err
 	}
-	p.Chunk = orDefault(s.ChunkedPrefill, defaultChunk)
+	p.Chunk, p.logits = orDefault(s.ChunkedPrefill, d.chunk), d.logits
 	if p.Chunk < 0 || p.Chunk > wanted {
 		p.Chunk = min(wanted, orDefault(s.MaxPrefillTokens, defaultPrefill))
 	}
-	need := p.Spec.Plan(p.Act, p.Chunk+p.MaxRunning)
+	need := p.Spec.Plan(p.Act, model.Room{Rows: p.Chunk + p.MaxRunning, Logits: p.logits})
 	p.Weights, p.Workspace, p.PerToken = need.Weights, need.Workspace, need.KVPerToken
-	p.Budget = int64(float64(p.Available) * orDefault(s.MemFraction, defaultFraction))
+	p.Budget = int64(float64(p.Available) * orDefault(s.MemFraction, d.fraction))
 	return p.sizePool(cfg, wanted)
 }
 

@@ -70,7 +70,7 @@ func loopback(host string) bool {
 func (s *Server) load(plan *Plan) (err error) {
 	o := metrics.Options{Model: s.Name(), Context: plan.Context}
 	if s.cfg.Telemetry != nil {
-		o.Lines = metrics.NewLines(s.cfg.Telemetry, s.cfg.DecodeLogInterval, false)
+		o.Lines = metrics.NewLines(s.cfg.Telemetry, s.cfg.DecodeLogInterval, s.cfg.Compute.cuda())
 	}
 	s.metrics = metrics.New(o)
 	if s.core, err = NewCore(s.cfg, plan, s.metrics); err != nil {

@@ -5,24 +5,20 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	goversion "github.com/hashicorp/go-version"
 	"github.com/spf13/cobra"
 
 	"radish/cmd/internal/ui"
-	"radish/doctor/host"
+	"radish/kernels/cuda"
 	"radish/provision/builtin"
 	"radish/server"
 	"radish/server/sched"
 )
 
 var errDoesNotFit = server.ErrDoesNotFit
-
-var errNoDevice = errors.New("this version of radish computes on the CPU only")
 
 // modelFlags are what every command that loads a model takes.
 type modelFlags struct {
@@ -32,9 +28,12 @@ type modelFlags struct {
 	seed       uint64
 	dtype      string
 	skipText   bool
-	device     string
+	where      string
 	tensor     int
 	threads    int
+	gpu        int
+	gemm       string
+	invariant  bool
 }
 
 func (f *modelFlags) add(c *cobra.Command) {
@@ -45,8 +44,11 @@ func (f *modelFlags) add(c *cobra.Command) {
 	set.Uint64Var(&f.seed, "random-seed", 0, "seed of dummy weights and of the random schedule policy")
 	set.StringVar(&f.dtype, "dtype", "auto", "bfloat16 (which auto means, and to which other checkpoints are rounded) or float32: weights, activations and KV")
 	set.BoolVar(&f.skipText, "skip-tokenizer-init", false, "serve token ids only")
-	set.StringVar(&f.device, "device", "auto", "auto, cpu or cuda")
+	set.StringVar(&f.where, "device", "auto", "auto, cpu or cuda")
 	set.IntVar(&f.tensor, "tensor-parallel-size", 1, "number of GPUs a layer is split over; only 1 is supported")
+	set.IntVar(&f.gpu, "gpu", 0, "which of the GPUs that CUDA_VISIBLE_DEVICES leaves")
+	set.StringVar(&f.gemm, "gemm", "auto", "matrix products on a GPU: own kernels, cublaslt where it is installed, or auto: the faster one")
+	set.BoolVar(&f.invariant, "batch-invariant", false, "on a GPU: no answer depends on the requests beside it (on a CPU none ever does)")
 	set.IntVar(&f.threads, "threads", 0, "CPU threads (default: one for each processor)")
 }
 
@@ -58,12 +60,12 @@ type schedFlags struct {
 
 func (f *schedFlags) add(c *cobra.Command) {
 	set := c.Flags()
-	set.Float64Var(&f.MemFraction, "mem-fraction-static", 0.8, "share of the available memory for weights and KV pool")
+	set.Float64Var(&f.MemFraction, "mem-fraction-static", 0, "share of the available memory for weights and KV pool (0: 0.8, on a GPU 0.9)")
 	set.IntVar(&f.MaxTotalTokens, "max-total-tokens", 0, "size of the KV pool in tokens (default: what fits)")
-	set.IntVar(&f.MaxRunning, "max-running-requests", 0, "requests that run at once (default 64, fewer if memory is short)")
+	set.IntVar(&f.MaxRunning, "max-running-requests", 0, "requests that run at once (default 64, on a GPU 256, fewer if memory is short)")
 	set.IntVar(&f.MaxQueued, "max-queued-requests", 0, "requests that may wait; more are refused with 429 (default 1024)")
 	set.StringVar(&f.policy, "schedule-policy", "lpm", "order of the queue: lpm, fcfs, dfs-weight, random or priority")
-	set.IntVar(&f.ChunkedPrefill, "chunked-prefill-size", 0, "most prompt tokens in one step, -1: prompts are not cut (default 512)")
+	set.IntVar(&f.ChunkedPrefill, "chunked-prefill-size", 0, "most prompt tokens in one step, -1: prompts are not cut (default 512, on a GPU 8192)")
 	set.IntVar(&f.MaxPrefillTokens, "max-prefill-tokens", 0, "most prompt tokens in one step when prompts are not cut (default 16384)")
 	set.BoolVar(&f.DisableRadix, "disable-radix-cache", false, "reuse no prefixes")
 	set.IntVar(&f.PageSize, "page-size", 0, "tokens in a page of the KV pool (default 16)")
@@ -129,9 +131,6 @@ func (f *serveFlags) add(c *cobra.Command) {
 // config turns model and scheduler flags into a server.Config, sized for this machine.
 func (f *modelFlags) config(term *ui.Terminal, s *schedFlags) (server.Config, error) {
 	cfg := server.Config{Version: version, Sched: s.SchedConfig}
-	if err := f.checkDevice(term); err != nil {
-		return cfg, err
-	}
 	policy, err := sched.ParsePolicy(s.policy)
 	if err != nil {
 		return cfg, &usageError{err: fmt.Errorf("read schedule-policy: %w", err)}
@@ -140,13 +139,7 @@ func (f *modelFlags) config(term *ui.Terminal, s *schedFlags) (server.Config, er
 	if cfg.Model, err = f.modelConfig(); err != nil {
 		return cfg, err
 	}
-	cfg.Compute = server.ComputeConfig{Threads: f.threads, Kernels: os.Getenv(kernelsEnv)}
-	mem, err := host.ReadMemory()
-	if err != nil {
-		return cfg, err
-	}
-	cfg.Memory = server.Machine{Available: int64(mem.Available()), Source: mem.Source}
-	return cfg, nil
+	return cfg, f.device(term, &cfg)
 }
 
 func (f *modelFlags) modelConfig() (server.ModelConfig, error) {
@@ -171,35 +164,6 @@ func (f *modelFlags) modelConfig() (server.ModelConfig, error) {
 	return m, nil
 }
 
-// checkDevice refuses what is not there: more than one device, and CUDA.
-func (f *modelFlags) checkDevice(term *ui.Terminal) error {
-	if f.tensor != 1 {
-		return &usageError{err: fmt.Errorf("tensor-parallel-size %d: radish runs a model on one device, only 1 is supported", f.tensor)}
-	}
-	switch f.device {
-	case "cpu":
-		return nil
-	case "auto", "cuda":
-		gpus, driver, err := host.GPUs()
-		return f.withoutCUDA(term, gpus, driver, err)
-	}
-	return &usageError{err: fmt.Errorf("read device: %q is not auto, cpu or cuda", f.device)}
-}
-
-func (f *modelFlags) withoutCUDA(term *ui.Terminal, gpus []host.GPU, driver *goversion.Version, err error) error {
-	if f.device == "cuda" {
-		found := "this machine has " + host.ErrNoDriver.Error()
-		if len(gpus) > 0 {
-			found = fmt.Sprintf("this machine has %s with driver %s", gpus[0].Name, driver.Original())
-		}
-		return advise(fmt.Errorf("device cuda: %w (%s)", errNoDevice, found), "radish serve --device cpu")
-	}
-	if err == nil && len(gpus) > 0 {
-		term.Say("device: %s (driver %s) is here, but this version of radish computes on the CPU only", gpus[0].Name, driver.Original())
-	}
-	return nil
-}
-
 func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {
 	cfg, err := f.config(term)
 	if err != nil {
@@ -215,7 +179,7 @@ func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	loaded := supervisor.loading(plan, f.model.why())
+	loaded := supervisor.loading(plan, cfg.Compute.Why)
 	s, err := server.New(cfg, plan)
 	loaded()
 	if err != nil {
@@ -224,17 +188,6 @@ func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {
 	term.Say("ready: http://%s (model %s, %s)", s.Addr(), s.Name(), s.Backend())
 	go supervisor.serving(ctx, s)
 	return s.Run(ctx)
-}
-
-// why tells how the device was chosen.
-func (f *modelFlags) why() string {
-	if f.device != "auto" {
-		return "--device " + f.device
-	}
-	if _, _, err := host.GPUs(); err != nil {
-		return err.Error()
-	}
-	return errNoDevice.Error()
 }
 
 func (f *serveFlags) config(term *ui.Terminal) (server.Config, error) {
@@ -299,6 +252,10 @@ func adviseServe(err error, cfg server.Config) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return advise(err, "ls %s; without tokenizer.json --skip-tokenizer-init serves token ids, without weights --load-format dummy measures",
 			filepath.Clean(cfg.Model.Path))
+	case errors.Is(err, cuda.ErrMemory):
+		return advise(err, "nvidia-smi shows who holds the card's memory; a smaller --mem-fraction-static or --context-length, or --gpu N for another card")
+	case errors.Is(err, cuda.ErrLost), errors.Is(err, cuda.ErrFault):
+		return advise(err, "radish doctor, and dmesg | radish explain: the driver logs the cause as an Xid")
 	case errors.Is(err, server.ErrListen):
 		return advise(err, "radish serve --port %d, or --port 0 for any free one", cfg.HTTP.Port+1)
 	}

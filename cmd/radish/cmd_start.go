@@ -186,7 +186,7 @@ func (f *startFlags) preflight(ctx context.Context, term *ui.Terminal) error {
 	if cfg.Model.Files == nil {
 		fl.model = cfg.Model.Path
 	}
-	if f.serve.model.device == "cpu" {
+	if f.serve.model.where == "cpu" {
 		fl.skip = append(fl.skip, "gpu")
 	}
 	if fl.port == 0 {

@@ -18,6 +18,9 @@ const envPrefix = "RADISH_"
 // kernelsEnv forces a CPU path; it is a variable only, because no user should need it.
 const kernelsEnv = "RADISH_CPU"
 
+// imageEnv forces a GPU image: compute_80 runs the portable code on a newer card.
+const imageEnv = "RADISH_GPU_IMAGE"
+
 // envOnly are variables that are not flags.
 var envOnly = append([]string{kernelsEnv}, daemonEnv...)
 

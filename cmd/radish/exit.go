@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"radish/cmd/internal/ui"
+	"radish/kernels/cuda"
 	"radish/server/supervise"
 )
 
@@ -27,11 +28,12 @@ const (
 )
 
 // The codes from 20 on tell what happened to the device; they are apart from all others so that an orchestrator can
-// act on them. The CUDA backend's errors choose among them.
+// act on them.
 const (
 	exitDeviceLost   = 21 // it fell off the bus, or its memory is broken: take another machine
 	exitDeviceFault  = 22 // a fault that ends every later call of this process; a new process may go on
-	exitDeviceMemory = 23 // its memory ran out while serving
+	exitDeviceMemory = 23 // its memory ran out
+	exitDeviceWrong  = 24 // it computes wrong results
 )
 
 // workerExits says which ends of radish serve the daemon tries again; every code without a row is tried again. Go ends a
@@ -43,6 +45,7 @@ var workerExits = map[int]supervise.Verdict{
 	exitDeviceLost:   {Reason: "the GPU is lost: no restart brings it back, this machine has to be replaced"},
 	exitDeviceFault:  {Retry: true, Reason: "the GPU reported a fault that ends a process"},
 	exitDeviceMemory: {Retry: true, Reason: "the GPU's memory ran out"},
+	exitDeviceWrong:  {Reason: "the GPU computes wrong results: this machine has to be replaced"},
 }
 
 const exitStatus = `
@@ -51,6 +54,11 @@ EXIT STATUS
   1    an error, said on stderr
   2    a flag, argument or configuration key that is not right
   4    the model and its settings do not fit this machine
+  20   no GPU that radish can use, and one was asked for
+  21   the GPU is lost: another machine is needed
+  22   the GPU reported a fault that ends a process; a new one may use it again
+  23   the GPU's memory ran out
+  24   the GPU computes wrong results
   130  interrupted
 `
 
@@ -103,8 +111,16 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errDoesNotFit):
 		return exitDoesNotFit
-	case errors.Is(err, errNoDevice):
+	case errors.Is(err, cuda.ErrNoGPU):
 		return exitNoDevice
+	case errors.Is(err, cuda.ErrLost):
+		return exitDeviceLost
+	case errors.Is(err, cuda.ErrFault):
+		return exitDeviceFault
+	case errors.Is(err, cuda.ErrMemory):
+		return exitDeviceMemory
+	case errors.Is(err, cuda.ErrWrong):
+		return exitDeviceWrong
 	case errors.Is(err, supervise.ErrRunning):
 		return exitRunning
 	case errors.Is(err, supervise.ErrNotRunning):

@@ -70,17 +70,17 @@ func New(o Options) (*Backend, error) {
 		return nil, fmt.Errorf("open gpu %d: activations cannot be %v", o.GPU, o.Act)
 	}
 	if err := driver.Load(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNoGPU, err)
 	}
 	b := &Backend{opt: o, kernels: map[string]*kernel{}}
 	if err := b.open(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open gpu %d: %w", o.GPU, err), b.Close())
+		return nil, errors.Join(fmt.Errorf("open gpu %d: %w", o.GPU, named(err)), b.Close())
 	}
 	return b, nil
 }
 
 func (b *Backend) open() error {
-	d, err := b.pick()
+	d, err := pick(b.opt.GPU)
 	if err != nil {
 		return err
 	}
@@ -109,15 +109,15 @@ func (b *Backend) open() error {
 }
 
 // pick is the card with the wanted index.
-func (b *Backend) pick() (driver.Device, error) {
+func pick(gpu int) (driver.Device, error) {
 	n, err := driver.Count()
 	if err != nil {
 		return 0, err
 	}
-	if b.opt.GPU < 0 || b.opt.GPU >= n {
-		return 0, fmt.Errorf("there are %d cards visible", n)
+	if gpu < 0 || gpu >= n {
+		return 0, fmt.Errorf("gpu %d of %d visible", gpu, n)
 	}
-	return driver.Get(b.opt.GPU)
+	return driver.Get(gpu)
 }
 
 // inspect asks a device for its facts.

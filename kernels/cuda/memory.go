@@ -31,7 +31,7 @@ func (m *memory) take(n int64) (driver.Ptr, error) {
 	if err == nil {
 		m.owned = append(m.owned, p)
 	}
-	return p, err
+	return p, named(err)
 }
 
 // rawLogits is n bytes for copies of logits, shared by the operations of a stream.

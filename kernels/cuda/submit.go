@@ -43,7 +43,7 @@ func (b *Backend) Submit() (kernels.Flight, error) {
 	l.plain, l.after, l.err = false, nil, nil
 	b.step.placed = false
 	if err != nil {
-		return nil, fmt.Errorf("submit step: %w", err)
+		return nil, fmt.Errorf("submit step: %w", named(err))
 	}
 	return f, b.nextStage()
 }
@@ -100,7 +100,7 @@ func (b *Backend) nextStage() error {
 // afterwards.
 func (f *flight) Wait() error {
 	if err := f.b.await(f.number); err != nil {
-		return fmt.Errorf("wait for step: %w", err)
+		return fmt.Errorf("wait for step: %w", named(err))
 	}
 	for _, do := range f.after {
 		do()
@@ -126,11 +126,21 @@ func (b *Backend) await(number uint64) error {
 		}
 		if now.Sub(asked) > ask {
 			asked = now
-			if err := b.stream.Failed(); err != nil {
+			if err := b.failed(); err != nil {
 				return err
 			}
 		}
 		time.Sleep(20 * time.Microsecond)
 	}
 	return nil
+}
+
+// failed asks the driver whether the stream's work has run into an error. Any goroutine may ask.
+func (b *Backend) failed() error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := b.context.Use(); err != nil {
+		return err
+	}
+	return b.stream.Failed()
 }

@@ -1,10 +1,13 @@
 package model
 
 import (
+	"os"
+	"runtime"
 	"testing"
 
 	"radish/kernels"
 	"radish/kernels/cpu"
+	"radish/kernels/cuda"
 	"radish/kernels/ref"
 )
 
@@ -15,7 +18,8 @@ type path struct {
 	open func(testing.TB) kernels.Backend
 }
 
-// paths lists the oracle and every path of the CPU that this machine can run, each in both activation types.
+// paths lists the oracle and every path of the CPU that this machine can run, and the GPU where make gputest asks for
+// it, each in both activation types.
 func paths(testing.TB) []path {
 	var all []path
 	for _, act := range []kernels.DType{kernels.F32, kernels.BF16} {
@@ -23,6 +27,14 @@ func paths(testing.TB) []path {
 		for _, force := range cpu.Paths() {
 			all = append(all, path{force + "-" + act.String(), act, func(t testing.TB) kernels.Backend {
 				b, err := cpu.New(cpu.Options{Act: act, Force: force, Threads: 2})
+				must(t, err)
+				return b
+			}})
+		}
+		if os.Getenv("RADISH_GPU") != "" {
+			all = append(all, path{"cuda-" + act.String(), act, func(t testing.TB) kernels.Backend {
+				runtime.LockOSThread()
+				b, err := cuda.New(cuda.Options{Act: act, Arch: os.Getenv("RADISH_GPU_ARCH")})
 				must(t, err)
 				return b
 			}})

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"testing"
 
 	"radish/kernels"
 	"radish/kernels/cpu"
+	"radish/kernels/cuda"
 	"radish/kernels/ref"
 	"radish/server/engine"
 	"radish/server/seq"
@@ -22,7 +24,7 @@ var _ engine.Runner = (*Runner)(nil)
 func TestGreedyTogether(t *testing.T) {
 	for _, name := range []string{"llama3", "mistral", "qwen2", "qwen3-tied-f32"} {
 		g := readGolden(t, name)
-		r := start(t, name, oracle())
+		r := start(t, name, oracle)
 		var all []*request
 		var b seq.Batch
 		for i, c := range g.Cases {
@@ -44,7 +46,7 @@ func TestGreedyTogether(t *testing.T) {
 // rows.
 func TestPromptScores(t *testing.T) {
 	g := readGolden(t, "qwen3")
-	r := start(t, "qwen3", oracle())
+	r := start(t, "qwen3", oracle)
 	c := g.Cases[2]
 	q := &request{params: plain(), prompt: c.Prompt}
 	q.params.PromptLogprobs, q.params.Logprobs = 2, 1
@@ -88,7 +90,7 @@ func TestCacheHitChangesNothing(t *testing.T) {
 	for path, open := range backends(t) {
 		for _, name := range []string{"llama3", "mistral", "qwen2-window", "qwen3"} {
 			t.Run(name+"/"+path, func(t *testing.T) {
-				r := start(t, name, open())
+				r := start(t, name, open)
 				prompt := readGolden(t, name).Cases[2].Prompt
 				want := whole(t, r, prompt)
 				for what, f := range map[string]func(testing.TB, *Runner, []seq.Token) []seq.Scored{
@@ -103,7 +105,8 @@ func TestCacheHitChangesNothing(t *testing.T) {
 	}
 }
 
-// backends are the oracle and every path of the CPU that this machine can run, in both activation types.
+// backends are the oracle and every path of the CPU that this machine can run, and the GPU where make gputest asks for
+// it, in both activation types.
 func backends(t *testing.T) map[string]func() kernels.Backend {
 	all := map[string]func() kernels.Backend{}
 	for _, act := range []kernels.DType{kernels.F32, kernels.BF16} {
@@ -111,6 +114,13 @@ func backends(t *testing.T) map[string]func() kernels.Backend {
 		for _, force := range cpu.Paths() {
 			all[fmt.Sprint(force, "-", act)] = func() kernels.Backend {
 				b, err := cpu.New(cpu.Options{Act: act, Force: force, Threads: 2})
+				must(t, err)
+				return b
+			}
+		}
+		if os.Getenv("RADISH_GPU") != "" {
+			all[fmt.Sprint("cuda-", act)] = func() kernels.Backend {
+				b, err := cuda.New(cuda.Options{Act: act, Invariant: true, Arch: os.Getenv("RADISH_GPU_ARCH")})
 				must(t, err)
 				return b
 			}

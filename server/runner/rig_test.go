@@ -51,8 +51,8 @@ func readGolden(t testing.TB, name string) *golden {
 	return g
 }
 
-// start makes a runner of 40 pages and 4 slots for a tiny model.
-func start(t testing.TB, name string, b kernels.Backend) *Runner {
+// start makes a runner of 40 pages and 4 slots for a tiny model; open is called on the runner's thread.
+func start(t testing.TB, name string, open func() kernels.Backend) *Runner {
 	t.Helper()
 	dir := filepath.Join(tiny, name)
 	cfg, err := weights.ReadConfig(os.DirFS(dir))
@@ -63,7 +63,7 @@ func start(t testing.TB, name string, b kernels.Backend) *Runner {
 	must(t, err)
 	defer src.Close()
 	r, err := New(Options{
-		Open: func() (kernels.Backend, error) { return b, nil }, Spec: spec, Source: src,
+		Open: func() (kernels.Backend, error) { return open(), nil }, Spec: spec, Source: src,
 		Pages: 40, PageSize: pageSize, MaxSeqs: 4, ChunkTokens: 160,
 	})
 	must(t, err)

@@ -34,7 +34,7 @@ func TestUniform(t *testing.T) {
 
 // TestPenaltiesAndBias drive a greedy request by rules that leave one answer.
 func TestPenaltiesAndBias(t *testing.T) {
-	r := start(t, "qwen2", oracle())
+	r := start(t, "qwen2", oracle)
 	c := readGolden(t, "qwen2").Cases[1] // continues with few different tokens when left alone
 	run := func(change func(*seq.Params)) []seq.Token {
 		q := &request{params: plain(), prompt: c.Prompt}
@@ -79,7 +79,7 @@ func different(tokens []seq.Token) int {
 
 // TestHistory: after a retraction a sequence goes on as if nothing had happened, penalties included.
 func TestHistory(t *testing.T) {
-	r := start(t, "llama3", oracle())
+	r := start(t, "llama3", oracle)
 	prompt := readGolden(t, "llama3").Cases[1].Prompt
 	make1 := func() *request {
 		q := &request{params: plain(), prompt: prompt}
@@ -106,7 +106,7 @@ func TestHistory(t *testing.T) {
 
 // TestOrder: at most two steps in flight, nothing to collect from an idle runner, nothing to launch on a closed one.
 func TestOrder(t *testing.T) {
-	r := start(t, "llama3", oracle())
+	r := start(t, "llama3", oracle)
 	if _, err := r.Collect(); !errors.Is(err, ErrIdle) {
 		t.Errorf("idle: %v", err)
 	}
@@ -140,7 +140,7 @@ func TestBadBatches(t *testing.T) {
 		"outside the pool":    func(b *seq.Batch) { b.Copies = []seq.PageCopy{{Src: 0, Dst: 40, Tokens: 1}} },
 		"rows, more than 164": func(b *seq.Batch) { b.Rows[0].N = 165 },
 	} {
-		r := start(t, "llama3", oracle())
+		r := start(t, "llama3", oracle)
 		q := &request{params: plain(), prompt: prompt}
 		b := &seq.Batch{Step: 9, Rows: []seq.Row{q.chunk(0, 3)}}
 		spoil(b)
@@ -191,7 +191,7 @@ func TestFaults(t *testing.T) {
 	lost := errors.New("device lost")
 	closed := 0
 	f := &faulty{Backend: oracle(), closed: &closed}
-	r := start(t, "llama3", f)
+	r := start(t, "llama3", func() kernels.Backend { return f })
 	f.run = lost
 	must(t, r.Launch(&seq.Batch{}))
 	if _, err := r.Collect(); !errors.Is(err, lost) {
@@ -203,7 +203,7 @@ func TestFaults(t *testing.T) {
 		t.Errorf("backend closed %d times", closed)
 	}
 
-	r = start(t, "llama3", &faulty{Backend: oracle(), closed: &closed, panics: true})
+	r = start(t, "llama3", func() kernels.Backend { return &faulty{Backend: oracle(), closed: &closed, panics: true} })
 	q := &request{params: plain(), prompt: []seq.Token{3}}
 	must(t, r.Launch(&seq.Batch{Rows: []seq.Row{q.chunk(0, 1)}}))
 	if _, err := r.Collect(); err == nil || !strings.Contains(err.Error(), "panic: index out of range") {
@@ -233,7 +233,7 @@ func TestMemory(t *testing.T) {
 	spec, err := model.New(cfg)
 	must(t, err)
 	plan := spec.Plan(kernels.F32, model.Room{Rows: 164})
-	got := start(t, "llama3", oracle()).Memory()
+	got := start(t, "llama3", oracle).Memory()
 	for what, pair := range map[string][2]int64{
 		"weights": {got.Weights, plan.Weights}, "KV": {got.KV, plan.KVPerToken * 40 * pageSize},
 		"workspace": {got.Workspace, plan.Workspace},

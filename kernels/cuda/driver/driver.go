@@ -57,7 +57,16 @@ const (
 // Sticky reports whether the context is lost with this error: every later call fails too, and only a new process helps.
 func (e *Error) Sticky() bool {
 	return e.Code >= CodeIllegal && e.Code <= CodeLaunchFailed && e.Code != 701 && e.Code != 704 && e.Code != 705 ||
-		e.Code == 214 || e.Code == 999 // an uncorrectable ECC error; unknown
+		e.Code == 999 || e.Broken() // 999: unknown, which a card that hangs answers
+}
+
+// Broken reports whether the card itself is the cause: unavailable, uncorrectable errors of its memory or links.
+func (e *Error) Broken() bool {
+	switch e.Code {
+	case 46, 214, 220, 226: // DEVICE_UNAVAILABLE, ECC_UNCORRECTABLE, NVLINK_UNCORRECTABLE, CONTAINED
+		return true
+	}
+	return false
 }
 
 // check turns a result into an error.
