@@ -3,7 +3,7 @@
 # path. Nothing is installed outside the prefix; only those who change kernels/cuda/src need it.
 set -euo pipefail
 version=12.4.127
-prefix=${RADISH_TOOLKIT:-${XDG_CACHE_HOME:-$HOME/.cache}/radish/nvrtc-$version}
+prefix=${NVRTC_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/radish/nvrtc-$version}
 lib=$prefix/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 if [ ! -e "$lib" ]; then
   command -v python3 >/dev/null || { echo "toolkit: python3 with pip is needed to fetch NVRTC $version" >&2; exit 1; }
