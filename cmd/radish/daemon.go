@@ -95,6 +95,9 @@ func daemonDirs() (run, logs string, err error) {
 		return filepath.Join(home, "run"), filepath.Join(home, "logs"), nil
 	}
 	user, err := os.UserHomeDir()
+	if err != nil && os.Getuid() == 0 {
+		user, err = "/root", nil // system services have no HOME
+	}
 	if err != nil {
 		return "", "", advise(err, "export %s=DIRECTORY", homeEnv)
 	}

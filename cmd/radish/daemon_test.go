@@ -6,15 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	tea "charm.land/bubbletea/v2"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"radish/server/supervise"
@@ -206,5 +210,75 @@ func TestWorkerExits(t *testing.T) {
 	}
 	if v := workerExits[exitUsage]; v.Retry || !v.Early {
 		t.Errorf("usage: %+v", v)
+	}
+}
+
+// The live view: figures become curves, an error is shown and passes, q ends it.
+func TestTop(t *testing.T) {
+	m := &topModel{flags: &topFlags{every: time.Second}, ctx: t.Context()}
+	st := &supervise.Status{Name: "x", State: supervise.Ready, Report: &supervise.Report{Figures: &supervise.Figures{TokensPerSec: 50, KVUsage: 0.99}}}
+	for range 100 {
+		if _, next := m.Update(looked{status: st}); next == nil {
+			t.Fatal("no further look")
+		}
+	}
+	st.Report.Figures.TokensPerSec = 0
+	m.Update(looked{status: st})
+	for _, want := range []string{"x: ready", "|" + strings.Repeat("@", mostPoints-1) + " |  up to 50.0", "99.0 % of 0 tokens held: critical"} {
+		if !strings.Contains(m.text(), want) {
+			t.Errorf("no %q in\n%s", want, m.text())
+		}
+	}
+	m.Update(looked{err: errNoTokens})
+	if !strings.Contains(m.text(), errNoTokens.Error()) {
+		t.Errorf("the error is not shown: %s", m.text())
+	}
+	if _, cmd := m.Update(tea.KeyPressMsg{Code: 'q', Text: "q"}); cmd == nil {
+		t.Error("q does nothing")
+	}
+	if got := curve([]float64{0, 0.5, 1}, 1); got != "|"+strings.Repeat(" ", mostPoints-3)+" +@|" {
+		t.Errorf("curve %q", got)
+	}
+}
+
+// The exposition of other servers is read as well: labels, several series, timestamps, scientific numbers.
+func TestTokenCounter(t *testing.T) {
+	for text, want := range map[string]float64{
+		"vllm:generation_tokens_total{model_name=\"a b\"} 12.0\nvllm:generation_tokens_total{model_name=\"c\"} 3 1700000000000\n": 15,
+		"# HELP radish_generation_tokens_total x\nradish_generation_tokens_total 1.5e+03\nsglang:generation_tokens_total 7\n":     1500,
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, text) }))
+		h := &healthCheck{client: client{url: s.URL}}
+		if got, err := h.counter(t.Context()); err != nil || got != want {
+			t.Errorf("%v, %v, want %v from %q", got, err, want, text)
+		}
+		s.Close()
+	}
+}
+
+// A server that answers nobody in time but makes tokens is busy; one that makes none is not healthy.
+func TestBusyIsHealthy(t *testing.T) {
+	for _, moves := range []bool{true, false} {
+		var scrapes atomic.Int64
+		mux := http.NewServeMux()
+		mux.HandleFunc("/health", func(http.ResponseWriter, *http.Request) {})
+		mux.HandleFunc("/v1/models", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"data":[{"id":"m"}]}`) })
+		mux.HandleFunc("/v1/completions", func(_ http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		})
+		mux.HandleFunc("/metrics", func(w http.ResponseWriter, _ *http.Request) {
+			n := scrapes.Add(1)
+			if !moves {
+				n = 1
+			}
+			fmt.Fprintf(w, "radish_generation_tokens_total %d\n", 100*n)
+		})
+		s := httptest.NewServer(mux)
+		a := (&healthCheck{client: client{url: s.URL}, timeout: 500 * time.Millisecond}).climb(t.Context())
+		if a.Healthy != moves || len(a.Steps) < 3 || a.Steps[2].OK != moves {
+			t.Errorf("counter moves: %v, answer %+v", moves, a)
+		}
+		s.Close()
 	}
 }

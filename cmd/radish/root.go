@@ -51,6 +51,9 @@ continuous batching, from one binary.
 		newRestartCommand(term),
 		newStatusCommand(term),
 		newLogsCommand(term),
+		newHealthCommand(term),
+		newTopCommand(term),
+		newServiceCommand(term),
 		newSuperviseCommand(term),
 	)
 	return root

@@ -35,6 +35,11 @@ func TestScripts(t *testing.T) {
 				return err
 			}
 			env.Setenv("PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+			scripts, err := filepath.Abs("../../scripts")
+			if err != nil {
+				return err
+			}
+			env.Setenv("SCRIPTS", scripts)
 			home := filepath.Join(env.WorkDir, "h")
 			env.Setenv(homeEnv, home)
 			env.Defer(func() { endDaemons(home) })

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"radish/server"
@@ -51,13 +48,13 @@ func (r *reporting) loading(plan *server.Plan, device string) (done func()) {
 	if r.link == nil {
 		return func() {}
 	}
-	r.read = bytesRead()
+	r.read = int64(supervise.BytesRead(os.Getpid()))
 	r.last = supervise.Report{Phase: supervise.PhaseLoading, Note: "loading the model", Total: plan.Weights, Memory: plan.Total(), Why: device}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		for {
-			r.last.Done = min(bytesRead()-r.read, r.last.Total)
+			r.last.Done = min(int64(supervise.BytesRead(os.Getpid()))-r.read, r.last.Total)
 			r.link.Send(r.last) // a supervisor that is gone is seen by orphaned
 			select {
 			case <-stop:
@@ -119,22 +116,4 @@ func reachable(addr string) string {
 		host = "127.0.0.1"
 	}
 	return "http://" + net.JoinHostPort(host, port)
-}
-
-// bytesRead is what this process has read from files so far, 0 where the kernel does not say.
-func bytesRead() int64 {
-	f, err := os.Open("/proc/self/io")
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if v, ok := strings.CutPrefix(lines.Text(), "rchar: "); ok {
-			n, err := strconv.ParseInt(v, 10, 64)
-			if err == nil {
-				return n
-			}
-		}
-	}
-	return 0
 }

@@ -56,15 +56,15 @@ func (s *Supervisor) listen() (net.Listener, error) {
 	if err := os.Chmod(name, 0o600); err != nil {
 		return nil, fmt.Errorf("make control socket private: %w", errors.Join(err, l.Close()))
 	}
-	go func() {
+	s.talks.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go s.talk(c.(*net.UnixConn))
+			s.talks.Go(func() { s.talk(c.(*net.UnixConn)) })
 		}
-	}()
+	})
 	return l, nil
 }
 
@@ -91,6 +91,8 @@ func (s *Supervisor) ask(q request) response {
 	select {
 	case s.requests <- q:
 		return <-q.answer
+	case <-s.over:
+		return response{Error: "the supervisor has ended"}
 	case <-late:
 		return response{Error: "the supervisor is busy"}
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,6 +32,8 @@ type Supervisor struct {
 	ended    chan ended
 	buried   chan burial
 	requests chan request
+	over     chan struct{} // closed when the loop has ended
+	talks    sync.WaitGroup
 }
 
 // life is where the instance stands.
@@ -67,6 +70,7 @@ func New(cfg Config) (*Supervisor, error) {
 		ended:    make(chan ended, 1),
 		buried:   make(chan burial, 1),
 		requests: make(chan request),
+		over:     make(chan struct{}),
 	}, nil
 }
 
@@ -102,7 +106,11 @@ func (s *Supervisor) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, listener.Close()) }()
+	defer func() {
+		close(s.over)
+		err = errors.Join(err, listener.Close())
+		s.talks.Wait() // who asked for the end is told
+	}()
 	s.outfit.measure()
 	return s.loop(ctx)
 }
@@ -174,6 +182,7 @@ func (s *Supervisor) heard(sig os.Signal, reap *reaper) {
 func (s *Supervisor) move(to State, reason string) {
 	s.life.state, s.life.reason, s.life.since = to, reason, s.cfg.Hooks.Now()
 	s.out.event(event{Time: s.life.since, State: to, Reason: reason, Restarts: s.restarts.total})
+	s.out.say(s.life.since, string(to)+": "+reason)
 	s.cfg.Hooks.Notify("STATUS=" + string(to) + ": " + reason)
 	if err := s.status().write(s.cfg.Place.state()); err != nil {
 		s.warn(err.Error())
@@ -207,6 +216,7 @@ func (s *Supervisor) start(reason string) {
 // tick is one look at everything that depends on time.
 func (s *Supervisor) tick() {
 	d := s.clock.advance(s.cfg.Hooks.Now())
+	s.cfg.Hooks.Notify("WATCHDOG=1") // this loop lives; a wedged worker is ours to deal with
 	switch s.life.state {
 	case Backoff:
 		if s.clock.elapsed >= s.life.due {
@@ -226,9 +236,6 @@ func (s *Supervisor) look(d time.Duration) {
 	w := s.worker
 	s.watch.pass(d, s.witness.look(w.id.PID, d, w.run.wrote()))
 	h, why := s.watch.judge()
-	if h != wedged {
-		s.cfg.Hooks.Notify("WATCHDOG=1")
-	}
 	switch {
 	case h == wedged:
 		s.condemn(why)

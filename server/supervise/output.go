@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"sync"
 	"time"
@@ -92,6 +93,11 @@ func (o *output) take(line []byte) {
 	if o.tee != nil {
 		o.tee.put(line)
 	}
+}
+
+// say puts a line of the supervisor's own among the worker's.
+func (o *output) say(now time.Time, text string) {
+	o.take(fmt.Appendf(nil, "[%s] supervisor: %s\n", now.Format(time.DateTime), text))
 }
 
 func (o *output) event(e event) {

@@ -50,8 +50,8 @@ func parseStat(b []byte) (stat, error) {
 		rss: int64(n(24)) * int64(os.Getpagesize())}, nil
 }
 
-// readBytes is what the process has read so far, from any file.
-func readBytes(pid int) uint64 {
+// BytesRead is what the process has read so far, from any file; 0 where the kernel does not say.
+func BytesRead(pid int) uint64 {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
 	if err != nil {
 		return 0

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Unit describes a systemd service for one instance.
@@ -15,6 +16,7 @@ type Unit struct {
 	User string   // "": root
 	// EnvFile holds variables that are secret; it may be missing. "": none.
 	EnvFile string
+	Drain   time.Duration // for running requests, at a stop
 }
 
 var errUnit = errors.New("cannot be written into a unit file")
@@ -48,12 +50,12 @@ func (u Unit) File() (string, error) {
 	if u.User != "" {
 		fmt.Fprintf(&b, "User=%s\n", u.User)
 	}
+	fmt.Fprintf(&b, "TimeoutStopSec=%d\n", int((u.Drain + time.Minute).Seconds()))
 	b.WriteString(`Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2 4 9 153
 SuccessExitStatus=143
 TimeoutStartSec=infinity
-TimeoutStopSec=90
 WatchdogSec=60
 KillMode=mixed
 LimitNOFILE=65536

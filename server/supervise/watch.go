@@ -114,7 +114,7 @@ func (w *witness) look(pid int, d time.Duration, wrote int64) evidence {
 	if err != nil {
 		return w.last
 	}
-	read := readBytes(pid)
+	read := BytesRead(pid)
 	// A twentieth of a processor: reporting alone, which a deadlocked worker may go on with, takes far less.
 	burned := (st.cpu-w.cpu)*20 >= uint64(w.since.Seconds()*ticksPerSecond) && st.cpu > w.cpu
 	w.last = evidence{cpu: burned, progress: burned || wrote != w.wrote || read-w.read >= 64<<10}

@@ -11,6 +11,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/fatih/color"
+	"golang.org/x/sys/unix"
 )
 
 // Terminal is where a command speaks. The zero value is silent.
@@ -21,12 +22,13 @@ type Terminal struct {
 
 // Standard speaks to the process's own streams.
 func Standard() *Terminal {
-	return &Terminal{Out: os.Stdout, Err: os.Stderr, colour: isTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
+	return &Terminal{Out: os.Stdout, Err: os.Stderr, colour: IsTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
 }
 
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+// IsTerminal says whether f is a terminal, as opposed to a file or a pipe.
+func IsTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // Answer writes to stdout as fmt.Fprintf does.
