@@ -44,9 +44,9 @@ func newServiceInstallCommand(term *ui.Terminal) *cobra.Command {
 		Use:   "install",
 		Short: "write a systemd unit that runs radish start in the foreground",
 		Long: `Write a systemd unit for an instance: root's into /etc/systemd/system, anybody else's into their own
-~/.config/systemd/user. It takes the flags of radish serve. systemctl start returns when a token was made, systemd is told
-that the worker lives as long as it does, and a parked instance is left alone. A key given with --api-key goes into a
-file of its own that only its owner can read. Nothing is enabled or started: the commands for that are shown.
+~/.config/systemd/user. It takes the flags of radish serve. systemctl start returns when a token was made, systemd is
+told that the supervisor lives, and a parked instance is left alone. A key given with --api-key goes into a file of its
+own that only its owner can read. Nothing is enabled or started: the commands for that are shown.
 
   radish service install --dry-run --model-path /models/Llama-3.2-1B-Instruct
   radish service install --name small --model-path builtin --port 30001
