@@ -138,6 +138,14 @@ func TestRefusalsAreApart(t *testing.T) {
 	}
 }
 
+// TestLateClientHidesNothing: what the client sends late counts from when it should have been sent.
+func TestLateClientHidesNothing(t *testing.T) {
+	r := Request{Intended: 1, Sent: 1.5, End: 3, Chunks: []float64{2, 2.5, 3}, Usage: Usage{Completion: 3}}
+	if ttft, tpot, e2e := r.latencies(); ttft != 1 || tpot != 0.5 || e2e != 2 {
+		t.Errorf("ttft %v, tpot %v, e2e %v", ttft, tpot, e2e)
+	}
+}
+
 // TestConnectionsAreKept: a dial inside a TTFT is the client's own fault.
 func TestConnectionsAreKept(t *testing.T) {
 	f := &fake{}

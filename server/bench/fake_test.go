@@ -158,6 +158,7 @@ func (f *fake) stream(w http.ResponseWriter) {
 		fmt.Fprintf(w, "data: {\"choices\":[],%s}\n\n", f.said())
 	}
 	fmt.Fprint(w, "data: [DONE]\n\n")
+	w.(http.Flusher).Flush() // the body's end comes by itself
 }
 
 // pipes is a listener whose connections stay in memory.
