@@ -35,9 +35,11 @@ var expected = map[string]struct {
 	"dgx-h200":   {h200dgx, "gpu.nvlink=ok gpu.cuinit=ok gpu.xid=ok gpu.remap=ok gpu.pcie=ok"},
 	"no-fabric":  {noFabric, "gpu.cuinit=fail gpu.kernels=skipped gpu.nvlink=fail"},
 	"dgx-sick":   {sickDGX, "gpu.remap=fail gpu.pcie=warn gpu.nvlink=fail gpu.compute_mode=fail gpu.temp=fail gpu.xid=fail gpu.count=warn gpu.persistence=ok"},
-	"dgx-mute": {muteDGX, "gpu.remap=unknown gpu.pcie=unknown gpu.nvlink=unknown gpu.compute_mode=unknown gpu.temp=unknown gpu.ecc=unknown " +
+	"dgx-mute": {muteDGX, "gpu.count=unknown gpu.remap=unknown gpu.pcie=unknown gpu.nvlink=unknown gpu.compute_mode=unknown gpu.temp=unknown gpu.ecc=unknown " +
 		"gpu.power=unknown gpu.clocks=unknown gpu.holders=unknown gpu.persistence=unknown gpu.mig=ok gpu.memory=ok gpu.arch=ok"},
 	"mig":     {migDGX, "gpu.mig=warn"},
+	"t4":      {t4, "gpu.arch=warn gpu.driver_cuda=warn gpu.toolkit=warn"},
+	"slow":    {slow, "gpu.nvml=unknown gpu.cuinit=unknown gpu.kernels=skipped"},
 	"hanging": {hanging, "gpu.nvml=fail gpu.cuinit=fail gpu.memory=skipped"},
 }
 
@@ -121,20 +123,27 @@ func TestTableIsWhole(t *testing.T) {
 	}
 }
 
+// blind are facts in which nothing could be read.
+func blind() *host.Facts {
+	const why = "permission denied"
+	dark := host.Reading{Err: why}
+	f := &host.Facts{Time: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Clock: host.Clock{Err: why}, Memory: host.MemoryReading{Err: why},
+		Limits: host.Limits{OOMKills: dark, PidsMax: dark, PidsNow: dark, NoFile: dark, NoFileHard: dark, Memlock: dark, ShmErr: why},
+		Disks:  []host.Disk{{Use: "model cache", Err: why}}, Others: host.Others{Err: why},
+		Self: host.Self{Err: why, Kernels: []string{"sm_80"}}, Cache: host.Cache{Err: why}}
+	f.NVIDIA.Err = why
+	f.NVIDIA.Xids.Err = why
+	f.NVIDIA.Toolkit.Dir = "/usr/local/cuda"
+	f.NVIDIA.CUDA.Err = "no answer within 2s"
+	f.NVIDIA.NVML = host.NVML{Driver: "what", Cards: []host.Card{{Unread: map[string]string{"card": why}}}}
+	return f
+}
+
 // TestNothingKnown gives every check facts in which nothing could be read: no answer may be ok for want of a fact, and
 // none may crash. The checks named here judge what is known without reading.
 func TestNothingKnown(t *testing.T) {
-	why := "permission denied"
-	blind := host.Reading{Err: why}
-	f := &host.Facts{Time: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), Clock: host.Clock{Err: why}, Memory: host.MemoryReading{Err: why},
-		Limits: host.Limits{OOMKills: blind, PidsMax: blind, PidsNow: blind, NoFile: blind, NoFileHard: blind, Memlock: blind, ShmErr: why},
-		Disks:  []host.Disk{{Use: "model cache", Err: why}}, Others: host.Others{Err: why},
-		Self: host.Self{Err: why}, Cache: host.Cache{Err: why}}
-	f.NVIDIA.Xids.Err = why
-	c := host.Card{GPU: host.GPU{Name: "x", Major: 9}, Unread: map[string]string{"card": why}}
-	f.NVIDIA.NVML = host.NVML{Driver: "what", Cards: []host.Card{c}}
-	known := map[string]bool{"hf.token": true, "hf.env": true, "gpu.nvml": true, "gpu.arch": true,
-		"gpu.forward_compat": true, "gpu.count": true, "gpu.toolkit": true, "env.secrets": true, "port.bind_addr": true}
+	f := blind()
+	known := map[string]bool{"hf.token": true, "hf.env": true, "gpu.forward_compat": true, "gpu.count": true, "env.secrets": true, "port.bind_addr": true}
 	for _, k := range All() {
 		k.DependsOn = nil
 		r := doctor.Run(t.Context(), f, []doctor.Check{k})
@@ -186,6 +195,14 @@ func TestModelFit(t *testing.T) {
 		m.Memory.HostAvailable = free
 		if f := modelFit(t.Context(), m); f.State != want {
 			t.Errorf("%d bytes free: %s", free, f.State)
+		}
+	}
+	m.Self.Kernels, m.NVIDIA.CUDA.Devices = []string{"sm_90"}, []host.CUDADevice{{}} // needs 1.1 x 5 + 4 = 9.5 GiB, comfortable from 14.25 on
+	m.Model.Largest = 5 * gib
+	for free, want := range map[uint64]doctor.State{9 * gib: doctor.Fail, 10 * gib: doctor.Warn, 15 * gib: doctor.OK} {
+		m.Memory.HostAvailable = free
+		if f := modelFit(t.Context(), m); f.State != want {
+			t.Errorf("on a card, %d bytes free: %s", free, f.State)
 		}
 	}
 }

@@ -112,7 +112,11 @@ func sickDGX() machine {
 }
 
 // muteDGX answers only what NVIDIA's mock answers by itself: the rest must be unknown.
-func muteDGX() machine { return dgx(asked(dgxb200.New(), nil)) }
+func muteDGX() machine {
+	m := dgx(asked(dgxb200.New(), nil))
+	m.env = append(m.env, "RUNPOD_GPU_COUNT=eight")
+	return m
+}
 
 // migDGX is cut into instances, and the container was given two of them.
 func migDGX() machine {

@@ -224,3 +224,26 @@ func hanging() machine {
 	m.wait = 20 * time.Second
 	return m
 }
+
+// wrongDriver had its kernel module exchanged under the running container.
+func wrongDriver() machine {
+	m := h100()
+	m.nvml = host.NVML{Err: "nvmlInit: ERROR_LIB_RM_VERSION_MISMATCH"}
+	m.cuda = host.CUDA{Failed: host.Call{Step: "cuInit", Code: 803, Name: "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"}}
+	return m
+}
+
+// t4 is an old card with an old driver and a toolkit older than the card.
+func t4() machine {
+	m := h100()
+	m.nvml = driver("535.183.01", 12020, theCard("Tesla T4", 75, 15, 70))
+	m.files = with(m.files, map[string]string{"usr/local/cuda/version.json": `{"cuda": {"version": "9.2.148"}}`})
+	return m
+}
+
+// slow is hanging's machine, looked at for a short time only: nobody can say yet what it is.
+func slow() machine {
+	m := hanging()
+	m.wait = 0
+	return m
+}

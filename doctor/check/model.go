@@ -15,6 +15,7 @@ import (
 const (
 	cardOverhead = 3 * gib / 2
 	poolMin      = gib
+	loadExtra    = 4 * gib
 )
 
 func modelFiles(_ context.Context, m facts) finding {
@@ -64,9 +65,9 @@ func elsewhere(m facts, rule string) finding {
 	var f finding
 	switch r := x.Remote; {
 	case r == nil:
-		f = is(doctor.Unknown, rule, "%s is not in the cache, and the hub was not asked", x.Repo)
+		f = is(doctor.Unknown, rule, "%s is no directory and not in the cache, and the hub was not asked", x.Repo)
 	case r.Err != "":
-		f = is(doctor.Unknown, rule, "%s is not in the cache: %s", x.Repo, r.Err)
+		f = is(doctor.Unknown, rule, "%s is no directory and not in the cache: %s", x.Repo, r.Err)
 	case r.Weights == 0:
 		f = is(doctor.Fail, rule, "%s has no safetensors file", x.Repo)
 	case r.Config == nil:
@@ -141,30 +142,38 @@ func modelDisk(_ context.Context, m facts) finding {
 	return seen(seen(f, "the hub's list", "%d bytes", r.Bytes), "statfs "+d.Asked, "%d bytes free", d.Free)
 }
 
-// modelFit counts by file size: the weights, a tenth more for buffers and 1 GiB for the KV pool. Loading on a card reads
-// through the machine's memory too, but a shard at a time.
+// modelFit counts by file size. On the CPU: the weights, a tenth more for buffers and 1 GiB for the KV pool. On a card
+// the machine's memory only passes the weights on, a file at a time.
 func modelFit(_ context.Context, m facts) finding {
-	const rule = "on the CPU: 1.1 x weights + 1 GiB <= available memory; < 1.5 x that is a warning"
+	const rule = "on the CPU: 1.1 x weights + 1 GiB <= available memory; on a card: 1.1 x largest file + 4 GiB; < 1.5 x that is a warning"
 	size := weights(m.Model)
 	if size == 0 || m.Memory.Err != "" {
 		return is(doctor.Unknown, rule, "the model or the memory could not be read")
 	}
+	need, have := size+size/10+poolMin, m.Memory.Available()
+	left := "little is left for the KV pool"
 	if len(m.NVIDIA.CUDA.Devices) > 0 && len(m.Self.Kernels) > 0 {
-		return is(doctor.Skipped, rule, "radish computes on the card here, see model.vram")
+		need, left = largest(m.Model)+largest(m.Model)/10+loadExtra, "loading will be slow"
 	}
-	need, have := size+size/10+gib, m.Memory.Available()
 	var f finding
 	switch {
 	case need > have:
 		f = fixed(is(doctor.Fail, rule, "needs about %s, %s are available", bytesText(need), bytesText(have)),
 			doctor.SetFlag, "choose a smaller model, or a machine with more memory")
 	case need+need/2 > have:
-		f = is(doctor.Warn, rule, "needs about %s of %s: little is left for the KV pool", bytesText(need), bytesText(have))
+		f = is(doctor.Warn, rule, "needs about %s of %s: %s", bytesText(need), bytesText(have), left)
 	default:
 		f = is(doctor.OK, rule, "needs about %s of %s", bytesText(need), bytesText(have))
 	}
-	f = seen(f, where(m.Model), "%d bytes of weights", size)
+	f = seen(f, where(m.Model), "%d bytes of weights, the largest file %d", size, largest(m.Model))
 	return seen(f, m.Memory.Source, "%d bytes available", have)
+}
+
+func largest(x *host.Model) uint64 {
+	if x.Bytes == 0 && x.Remote != nil {
+		return x.Remote.Largest
+	}
+	return x.Largest
 }
 
 func where(x *host.Model) string {

@@ -45,3 +45,44 @@ func TestRecorded(t *testing.T) {
 		golden(t, filepath.Join("recorded", filepath.Base(dir)), "\x00", r)
 	}
 }
+
+// TestEveryGPUCheckInEveryState looks through the machines: each GPU check must be met well, in trouble, and without an
+// answer. What is never judged, or not asked of the driver, is named here with the states that it does not have.
+func TestEveryGPUCheckInEveryState(t *testing.T) {
+	lacks := map[string]string{
+		"gpu.persistence":    "bad",     // told, not judged
+		"gpu.libs":           "unknown", // files are there or not
+		"gpu.forward_compat": "unknown", // the same
+	}
+	met := map[string]map[string]bool{}
+	note := func(f doctor.Finding) {
+		kind := map[doctor.State]string{doctor.OK: "ok", doctor.Warn: "bad", doctor.Fail: "bad", doctor.Unknown: "unknown"}[f.State]
+		if met[f.ID] == nil {
+			met[f.ID] = map[string]bool{}
+		}
+		met[f.ID][kind] = true
+	}
+	for _, c := range expected {
+		for _, code := range [][]string{nil, {"sm_80", "sm_86", "sm_90a", "ptx compute_80"}, {"sm_70"}} {
+			facts := c.machine().read(t)
+			facts.Self.Kernels = code
+			for _, f := range doctor.Run(t.Context(), facts, All()).Findings {
+				note(f)
+			}
+		}
+	}
+	for _, c := range All() {
+		c.DependsOn = nil
+		note(doctor.Run(t.Context(), blind(), []doctor.Check{c}).Findings[0])
+	}
+	for _, c := range All() {
+		if c.Family != "gpu" {
+			continue
+		}
+		for _, kind := range []string{"ok", "bad", "unknown"} {
+			if met[c.ID][kind] == (lacks[c.ID] == kind) {
+				t.Errorf("%s: %s met %t", c.ID, kind, met[c.ID][kind])
+			}
+		}
+	}
+}

@@ -21,6 +21,7 @@ type Model struct {
 	Problem  string  // what is wrong with config.json or the index
 	Weights  int     // files of tensors
 	Bytes    uint64  // of those files
+	Largest  uint64  // one of those files
 	Missing  []string
 	Pointers []string // Git LFS pointers instead of files
 	Broken   []string // safetensors whose header does not fit the file, and why
@@ -157,6 +158,7 @@ func (m *Model) add(name string) {
 		}
 		m.Weights++
 		m.Bytes += uint64(max(info.Size(), 0))
+		m.Largest = max(m.Largest, uint64(max(info.Size(), 0)))
 	}
 }
 
