@@ -81,7 +81,10 @@ func (m machine) read(t *testing.T) *host.Facts {
 			t.Fatal(err)
 		}
 	}
-	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Engine: m.engine, Wait: m.wait})
+	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Engine: m.engine, Wait: time.Minute})
+	if f.Self.Wait = m.wait; m.wait == 0 {
+		f.Self.Wait = host.DefaultWait
+	}
 	f.Limits.Processors = 16 // the one figure that comes from the machine the test runs on
 	return f
 }

@@ -88,7 +88,7 @@ func TestNoSecretIsKept(t *testing.T) {
 	} {
 		env = append(env, "HF_HOME=/home/hf", "RUNPOD_API_KEY="+sentinel, "HTTPS_PROXY=http://u:"+sentinel+"@p",
 			"HF_ENDPOINT=https://u:"+sentinel+"@hub.example/x?key="+sentinel, "OPENAI_API_KEY="+sentinel)
-		f := Read(t.Context(), Options{Root: root, Environ: env, System: fake{taken: map[int]bool{30000: true}}})
+		f := Read(t.Context(), Options{Root: root, Environ: env, System: fake{taken: map[int]bool{30000: true}}, Wait: time.Minute})
 		if all := fmt.Sprintf("%+v %+v", *f, f.Ports[0].Owner); strings.Contains(all, sentinel[:8]) {
 			t.Errorf("with %d variables a secret is kept: %s", len(env), all)
 		}
@@ -354,7 +354,7 @@ func healthy(dev *mock.Device) {
 
 // TestLive judges the live readers by what any Linux has.
 func TestLive(t *testing.T) {
-	f := Read(t.Context(), Options{Environ: os.Environ(), WorkDir: t.TempDir()})
+	f := Read(t.Context(), Options{Environ: os.Environ(), WorkDir: t.TempDir(), Wait: time.Minute})
 	if f.Memory.Err != "" || f.Memory.HostTotal == 0 || f.Self.PID1 == "" || f.Limits.NoFileHard.Err != "" || len(f.Disks) != 2 || f.Disks[1].Kind == "" {
 		t.Errorf("facts %+v", f)
 	}

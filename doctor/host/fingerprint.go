@@ -26,8 +26,6 @@ var questions = []question{
 // fingerprint says what answers HTTP at base, "" if nothing that is known does. It asks this machine only, follows no
 // redirect and sends nothing but GET.
 func fingerprint(ctx context.Context, base string) string {
-	ctx, cancel := context.WithTimeout(ctx, askWait)
-	defer cancel()
 	c := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{DisableKeepAlives: true}}
 	answers := make([]string, len(questions)+1)

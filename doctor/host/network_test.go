@@ -63,7 +63,7 @@ func TestNetwork(t *testing.T) {
 	defer elsewhere.Close()
 	hub := fakeHub(t, elsewhere.URL, func(*http.Request) {})
 	read := func(repo string, env ...string) *Facts {
-		o := Options{Root: t.TempDir(), Environ: append(env, "HF_ENDPOINT="+hub.URL, "HOME=/h"), Model: repo, System: fake{}}
+		o := Options{Root: t.TempDir(), Environ: append(env, "HF_ENDPOINT="+hub.URL, "HOME=/h"), Model: repo, System: fake{}, Wait: time.Minute}
 		if repo == "" {
 			o.Network = AskAlways
 		}
@@ -111,7 +111,7 @@ func TestNobodyIsAsked(t *testing.T) {
 		{Model: "b/y", Network: AskNever},
 		{Model: "a/x"},
 	} {
-		o.Root, o.System, o.Environ = root, fake{}, append(o.Environ, "HF_ENDPOINT="+hub.URL, "HF_HUB_CACHE=/c")
+		o.Wait, o.Root, o.System, o.Environ = time.Minute, root, fake{}, append(o.Environ, "HF_ENDPOINT="+hub.URL, "HF_HUB_CACHE=/c")
 		f := Read(t.Context(), o)
 		if asked != 0 || f.Network.Asked {
 			t.Errorf("%+v: the hub was asked", o)

@@ -57,6 +57,8 @@ func readPort(ctx context.Context, o Options, n int) Port {
 		p.Taken = true
 		p.Owner = owner(o.Root, n)
 		if p.Owner == nil && o.Root == "/" {
+			ctx, cancel := context.WithTimeout(ctx, askWait)
+			defer cancel()
 			p.Speaks = fingerprint(ctx, "http://127.0.0.1:"+strconv.Itoa(n))
 		}
 	default:

@@ -6,13 +6,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRecordAndReplay demands every field back, the unexported ones too.
 func TestRecordAndReplay(t *testing.T) {
 	root := fixture(t, map[string]string{"home/hf/token": "hf_aaaaaaaaaaaaaaaaaaaaSENTINEL"})
 	f := Read(t.Context(), Options{Root: root, Environ: []string{"HF_HOME=/home/hf", "HF_ENDPOINT=https://u:SENTINEL@hub"}, WorkDir: "/",
-		System: fake{taken: map[int]bool{8888: true}}, Kernels: []string{"sm_80"}})
+		System: fake{taken: map[int]bool{8888: true}}, Wait: time.Minute, Kernels: []string{"sm_80"}})
 	f.NVIDIA.NVML.Cards = []Card{{Unread: map[string]string{"ecc": NotSupported}, Holders: []Holder{{1, ^uint64(0)}}}}
 	f.NVIDIA.CUDA.Devices = []CUDADevice{{Failed: Call{"cuInit", 802, "X"}}}
 	f.Model = &Model{Dir: "/m", Missing: []string{"a"}}
