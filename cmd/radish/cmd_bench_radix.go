@@ -13,6 +13,7 @@ import (
 
 	"radish/cmd/internal/ui"
 	"radish/server/bench"
+	benchreport "radish/server/bench/report"
 )
 
 // benchRadixFlags are one experiment of prefix caching.
@@ -22,6 +23,7 @@ type benchRadixFlags struct {
 	seed   uint64
 	only   []string
 	output string
+	report string
 	asJSON bool
 }
 
@@ -59,6 +61,7 @@ Exit status is 1 when no scenario was valid, or when the server reuses no prefix
 	fs.Uint64Var(&f.seed, "seed", 1, "of the prompts")
 	fs.StringSliceVar(&f.only, "only", nil, "scenarios to run, by the beginning of their names (default: all)")
 	fs.StringVar(&f.output, "output", "", "write the result to this JSON file")
+	fs.StringVar(&f.report, "report", "", "write a plot (PNG) and report.html, which stands alone, into this directory")
 	fs.BoolVar(&f.asJSON, "json", false, "print the result as JSON")
 	return c
 }
@@ -86,6 +89,13 @@ func (f *benchRadixFlags) run(ctx context.Context, term *ui.Terminal) (err error
 	}
 	if err := writeResult(f.output, res); err != nil {
 		return err
+	}
+	if f.report != "" {
+		page, err := benchreport.WriteRadix(f.report, res)
+		if err != nil {
+			return err
+		}
+		term.Say("report: %s", page)
 	}
 	if err := f.print(term, res); err != nil {
 		return err

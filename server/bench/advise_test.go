@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"strings"
@@ -81,6 +82,13 @@ func TestAdviseMeasures(t *testing.T) {
 	// 40 words and 30 x 10 of about 5 bytes, at about 5 bytes for a token, fit in 500.
 	if r := suggestion(t, a, "schedule policy"); r.Value != "either" || *a.PoolTokens != 500 {
 		t.Errorf("%+v", r)
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate(t, "schema/advice.json", b); err != nil {
+		t.Error(err)
 	}
 	two := 2.0
 	a.TokenBytes = &two

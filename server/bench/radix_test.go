@@ -173,8 +173,15 @@ func TestRadixRatios(t *testing.T) {
 	if p := res.Scenarios[0].Pairs; len(p) != 2 || p[0].OnFirst == p[1].OnFirst {
 		t.Errorf("the order of the pairs does not alternate: %+v", p)
 	}
-	if b, _ := json.Marshal(res); strings.Contains(string(b), "sentinel") {
+	b, err := json.Marshal(res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), "sentinel") {
 		t.Error("the key or password is in the result")
+	}
+	if err := validate(t, "schema/radix.json", b); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -19,7 +19,10 @@ var update = flag.Bool("update", false, "write schema/*.json anew")
 var schemas = []struct {
 	file string
 	of   any
-}{{"schema/result.json", &Result{}}, {"schema/request.json", &Request{}}}
+}{
+	{"schema/result.json", &Result{}}, {"schema/request.json", &Request{}},
+	{"schema/radix.json", &RadixResult{}}, {"schema/advice.json", &Advice{}},
+}
 
 // TestSchemaFiles keeps the published schemas true to the types. go test ./server/bench -run SchemaFiles -update
 func TestSchemaFiles(t *testing.T) {

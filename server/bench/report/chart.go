@@ -22,6 +22,7 @@ type Panel struct {
 	X      string    `json:"x"` // label, with the unit
 	Y      string    `json:"y"`
 	LogX   bool      `json:"log_x,omitempty"`
+	Names  []string  `json:"names,omitempty"` // of places 0, 1, 2 ... on the x axis, for bars
 	Lines  []Line    `json:"lines"`
 	Window []float64 `json:"window,omitempty"` // the steady window: from, to on the x axis
 }
@@ -47,6 +48,7 @@ const (
 	Crosses Style = "crosses" // not valid
 	Dashed  Style = "dashed"
 	Steps   Style = "steps"
+	Bars    Style = "bars"
 )
 
 // Charts are the pictures that a result has data for.

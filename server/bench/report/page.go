@@ -6,9 +6,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
-	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"radish/server/bench"
@@ -50,11 +51,19 @@ type picture struct {
 
 // Write puts report.html and a PNG for each chart into dir, which is made if it is not there. It returns the page's path.
 func Write(dir string, res *bench.Result) (string, error) {
+	return write(dir, newPage(res), Charts(res))
+}
+
+// WriteRadix is Write for the experiment of prefix caching.
+func WriteRadix(dir string, res *bench.RadixResult) (string, error) {
+	return write(dir, newRadixPage(res), RadixCharts(res))
+}
+
+func write(dir string, p page, charts []Chart) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("make report directory: %w", err)
 	}
-	var pictures []picture
-	for _, c := range Charts(res) {
+	for _, c := range charts {
 		onWhite, err := PNG(c, false)
 		if err != nil {
 			return "", err
@@ -66,11 +75,11 @@ func Write(dir string, res *bench.Result) (string, error) {
 		if err := os.WriteFile(filepath.Join(dir, c.Name+".png"), onWhite, 0o644); err != nil {
 			return "", fmt.Errorf("write plot: %w", err)
 		}
-		pictures = append(pictures, picture{c.Title, c.Caption, template.URL(dataURI(onWhite)), template.Srcset(dataURI(onDark))})
+		p.Pictures = append(p.Pictures, picture{c.Title, c.Caption, template.URL(dataURI(onWhite)), template.Srcset(dataURI(onDark))})
 	}
 	var out bytes.Buffer
-	if err := writePage(&out, res, pictures); err != nil {
-		return "", err
+	if err := pageTemplate.Execute(&out, p); err != nil {
+		return "", fmt.Errorf("write page: %w", err)
 	}
 	name := filepath.Join(dir, "report.html")
 	if err := os.WriteFile(name, out.Bytes(), 0o644); err != nil {
@@ -83,27 +92,28 @@ func dataURI(png []byte) string {
 	return "data:image/png;base64," + base64.StdEncoding.EncodeToString(png)
 }
 
-func writePage(w io.Writer, res *bench.Result, pictures []picture) error {
+func newPage(res *bench.Result) page {
 	p := page{
-		Title: "radish bench: " + res.Endpoint.Model, Valid: res.Valid, Verdict: "valid", Reasons: res.Reasons, Facts: facts(res),
-		Pictures: pictures, Meanings: bench.Definitions, Version: res.Version,
-	}
-	if !res.Valid {
-		p.Verdict = "not valid"
+		Title: "radish bench: " + res.Endpoint.Model, Valid: res.Valid, Verdict: verdict(res.Valid), Reasons: res.Reasons,
+		Facts: facts(res), Meanings: bench.Definitions, Version: res.Version,
 	}
 	p.Head, p.Rows = table(res)
 	for _, l := range ordered(res) {
 		for _, why := range l.Reasons {
 			p.Notes = append(p.Notes, fact{levelName(l), why})
 		}
-		for what, n := range l.Failures {
-			p.Notes = append(p.Notes, fact{levelName(l), fmt.Sprintf("%d x %s", n, what)})
+		for _, what := range slices.Sorted(maps.Keys(l.Failures)) {
+			p.Notes = append(p.Notes, fact{levelName(l), fmt.Sprintf("%d x %s", l.Failures[what], what)})
 		}
 	}
-	if err := pageTemplate.Execute(w, p); err != nil {
-		return fmt.Errorf("write page: %w", err)
+	return p
+}
+
+func verdict(valid bool) string {
+	if valid {
+		return "valid"
 	}
-	return nil
+	return "not valid"
 }
 
 // facts say what was asked of whom.

@@ -49,6 +49,8 @@ const (
 	margin      = 0.12 * vg.Inch
 )
 
+var sans = font.Font{Typeface: "Liberation", Variant: "Sans"}
+
 // PNG paints a chart, on dark paper or on white.
 func PNG(c Chart, onDark bool) ([]byte, error) {
 	t := light
@@ -62,7 +64,7 @@ func PNG(c Chart, onDark bool) ([]byte, error) {
 	height := titleHeight + each*vg.Length(len(c.Panels))
 	img := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi), vgimg.UseBackgroundColor(t.paper))
 	canvas := draw.New(img)
-	title := t.text(16, font.Font{Typeface: "Liberation", Variant: "Sans"})
+	title := t.text(16, sans)
 	title.XAlign, title.YAlign = text.XLeft, text.YTop
 	canvas.FillText(title, vg.Point{X: 2 * margin, Y: canvas.Max.Y - margin}, c.Title)
 	if err := t.panels(c.Panels, draw.Crop(canvas, margin, 0, margin, -titleHeight)); err != nil {
@@ -114,13 +116,12 @@ func (t *theme) panels(panels []Panel, c draw.Canvas) error {
 func (t *theme) panel(p *Panel) (*plot.Plot, plot.Legend, error) {
 	g := plot.New()
 	legend := plot.NewLegend()
-	sans := font.Font{Typeface: "Liberation", Variant: "Sans"}
 	legend.Top, legend.Left, legend.Padding = true, true, vg.Points(3)
 	legend.ThumbnailWidth = vg.Points(26)
 	legend.TextStyle = t.text(10.5, sans)
 	g.BackgroundColor = t.paper
-	t.axis(&g.X, p.X, sans)
-	t.axis(&g.Y, p.Y, sans)
+	t.axis(&g.X, p.X)
+	t.axis(&g.Y, p.Y)
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = t.grid, t.grid
 	if len(p.Window) == 2 {
@@ -129,6 +130,9 @@ func (t *theme) panel(p *Panel) (*plot.Plot, plot.Legend, error) {
 	}
 	g.Add(grid)
 	t.bounds(g, p)
+	if len(p.Names) > 0 {
+		return g, legend, t.bars(p, g, &legend)
+	}
 	for i := range p.Lines {
 		colour := t.lines[i%len(t.lines)]
 		if p.Lines[i].Style == Crosses {
@@ -141,14 +145,14 @@ func (t *theme) panel(p *Panel) (*plot.Plot, plot.Legend, error) {
 	return g, legend, nil
 }
 
-func (t *theme) axis(a *plot.Axis, label string, f font.Font) {
+func (t *theme) axis(a *plot.Axis, label string) {
 	a.Color, a.Tick.Color, a.Tick.LineStyle.Color = t.ink, t.ink, t.ink
 	a.Label.Text = label
-	style := t.text(11, f)
+	style := t.text(11, sans)
 	style.XAlign, style.YAlign = a.Label.TextStyle.XAlign, a.Label.TextStyle.YAlign
 	style.Rotation = a.Label.TextStyle.Rotation
 	a.Label.TextStyle = style
-	ticks := t.text(10, f)
+	ticks := t.text(10, sans)
 	ticks.XAlign, ticks.YAlign = a.Tick.Label.XAlign, a.Tick.Label.YAlign
 	a.Tick.Label = ticks
 	a.Tick.Marker = ticker{}

@@ -86,10 +86,47 @@ func fittedResult() *bench.Result {
 	return res
 }
 
+func radixResult() *bench.RadixResult {
+	run := func(output, ttft float64) bench.RadixRun {
+		return bench.RadixRun{Valid: true, Output: output, TTFT: &bench.Spread{P50: ttft}}
+	}
+	pair := bench.RadixPair{On: run(500, 0.1), Off: run(100, 1)}
+	shared := bench.RadixScenario{Name: "rag 95 %", Valid: true, Pairs: []bench.RadixPair{pair, {On: run(700, 0.3), Off: run(100, 1)}},
+		Throughput: &bench.Ratio{Median: 6, Min: 5, Max: 7}, TTFT: &bench.Ratio{Median: 0.2, Min: 0.1, Max: 0.3}}
+	lost := bench.RadixScenario{Name: "diverse", Reasons: []string{"pair 1, on: no complete answer"}}
+	return &bench.RadixResult{Users: 100, Model: "a model", Scenarios: []bench.RadixScenario{lost, shared}, Definitions: bench.RadixDefinitions}
+}
+
+// TestRadixReport has a scenario that gave nothing beside one that did.
+func TestRadixReport(t *testing.T) {
+	c := RadixCharts(radixResult())
+	if on := c[0].Panels[0].Lines[1]; fmt.Sprint(c[0].Panels[0].Names, on.Y) != "[rag 95 %\non/off 6.00] [600]" {
+		t.Errorf("%q %+v", c[0].Panels[0].Names, on)
+	}
+	name, err := WriteRadix(t.TempDir(), radixResult())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"6.000 (5.000 to 7.000)", "no complete answer", "not valid", `src="data:image/png`, "n/a"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("the page does not have %q", want)
+		}
+	}
+	if RadixCharts(&bench.RadixResult{}) != nil {
+		t.Error("a chart of nothing")
+	}
+}
+
 // TestChartsGolden holds the numbers that are drawn, not the pixels.
 func TestChartsGolden(t *testing.T) {
-	for name, res := range map[string]*bench.Result{"closed": closed(), "open": opened(), "fitted": fittedResult()} {
-		got, err := json.MarshalIndent(Charts(res), "", " ")
+	for name, charts := range map[string][]Chart{
+		"closed": Charts(closed()), "open": Charts(opened()), "fitted": Charts(fittedResult()), "radix": RadixCharts(radixResult()),
+	} {
+		got, err := json.MarshalIndent(charts, "", " ")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +210,7 @@ func TestPlotsArePainted(t *testing.T) {
 		if len(charts) == 0 {
 			t.Errorf("%s: no chart", name)
 		}
-		for _, c := range charts {
+		for _, c := range charts[:min(3, len(charts))] { // a picture takes a tenth of a second
 			b, err := PNG(c, true)
 			if err != nil {
 				t.Fatal(err)

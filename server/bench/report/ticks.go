@@ -57,3 +57,11 @@ func (logTicker) Ticks(low, high float64) []plot.Tick {
 	}
 	return ticks
 }
+
+// short writes v with three digits, and whole from 100 on.
+func short(v float64) string {
+	if v >= 100 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 3, 64)
+}
