@@ -104,6 +104,14 @@ func TestVoid(t *testing.T) {
 	if l, _ := measure(t, &fake{}, o); !l.Valid || l.Tokens.Said != l.Tokens.Counted {
 		t.Errorf("an honest server is not valid: %v %+v", l.Reasons, l.Tokens)
 	}
+	silent := &fake{hush: 10} // ten control tokens after the model's end
+	if l, _ := measure(t, silent, o); !l.Valid || !strings.Contains(strings.Join(l.Reasons, ";"), "may be control tokens") {
+		t.Errorf("with ignore_eos: %v %v", l.Valid, l.Reasons)
+	}
+	o.Target.Natural = true
+	if l, _ := measure(t, silent, o); l.Valid {
+		t.Error("half of the tokens have no text, without ignore_eos")
+	}
 }
 
 func TestLumpsAreNoTokens(t *testing.T) {

@@ -15,6 +15,7 @@ var Definitions = []Definition{
 	{"output", "output tokens (usage) of complete answers that arrived inside the window, per second of it"},
 	{"per user", "output tokens / e2e of one answer, mean over the answers"},
 	{"input", "prompt tokens (usage, cached ones included), counted at the first token, per second of the window"},
+	{"tokens", "as usage says; up to 64 answers of a repeat are counted again with the model's tokenizer where it is here: over 10 % apart is not valid (with ignore_eos only fewer than counted)"},
 	{"cached", "cached prompt tokens / prompt tokens, as usage says"},
 	{"goodput", "complete answers that keep every SLO, per second of the window; its ratio is of all measured requests"},
 	{"concurrency", "requests in flight, weighted by time, inside the window"},

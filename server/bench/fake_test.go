@@ -38,6 +38,7 @@ type fake struct {
 	withhold bool          // usage
 	usage    int           // tokens that it claims; 0: the truth
 	lump     int           // tokens in a chunk; 0: 1
+	hush     int           // tokens at the end that have no text
 	answer   string        // of one token; empty: "a "
 	metrics  func() string // nil: 404
 
@@ -141,7 +142,7 @@ func (f *fake) stream(w http.ResponseWriter) {
 	if token == "" {
 		token = "a "
 	}
-	for i := 0; i < fakeTokens; i += lump {
+	for i := 0; i < fakeTokens-f.hush; i += lump {
 		if i > 0 {
 			gap := f.around(time.Duration(lump) * fakeITL)
 			f.keep(&f.gap, gap)

@@ -55,15 +55,29 @@ func (r *Repeat) judge(l *load) {
 	if a.tokens > 0 && float64(a.chunks) > 1.05*float64(a.tokens) {
 		r.invalid("usage says %d output tokens, which came in %d chunks", a.tokens, a.chunks)
 	}
-	if t := r.Tokens; t != nil && math.Abs(float64(t.Counted-t.Said)) > 0.1*float64(t.Said)+float64(t.Answers) {
-		r.invalid("usage says %d output tokens, the model's tokenizer %d", t.Said, t.Counted)
-	}
+	r.checkTokens(l.opts.Target.Natural)
 	if r.Roofline != nil {
 		for _, why := range r.Roofline.Impossible {
 			r.invalid("impossible: %s", why)
 		}
 	}
 	r.remark(l)
+}
+
+// checkTokens voids what the model's tokenizer contradicts. An answer that goes on after the model's end (ignore_eos) has
+// control tokens that are counted and not shown, so that there only too few can be wrong.
+func (r *Repeat) checkTokens(natural bool) {
+	t := r.Tokens
+	if t == nil {
+		return
+	}
+	allowed := 0.1*float64(t.Said) + float64(t.Answers)
+	switch more := float64(t.Counted - t.Said); {
+	case more > allowed, natural && -more > allowed:
+		r.invalid("usage says %d output tokens, the model's tokenizer %d", t.Said, t.Counted)
+	case -more > allowed:
+		r.because("usage says %d output tokens, their text has %d: with ignore_eos the rest may be control tokens", t.Said, t.Counted)
+	}
 }
 
 func (r *Repeat) remark(l *load) {
