@@ -35,18 +35,19 @@ type Options struct {
 
 // Backend is one GPU's queue, memory and kernels. It implements kernels.Backend.
 type Backend struct {
-	opt     Options
-	card    Card
-	context *driver.Context
-	stream  *driver.Stream
-	arch    string // image in use
-	kernels map[string]*kernel
-	modules []*driver.Module
-	mem     memory
-	list    list
-	step    step
-	gemm    gemm
-	graphs  graphs
+	opt       Options
+	card      Card
+	context   *driver.Context
+	stream    *driver.Stream
+	arch      string // image in use
+	kernels   map[string]*kernel
+	modules   []*driver.Module
+	mem       memory
+	list      list
+	step      step
+	gemm      gemm
+	attention attention
+	graphs    graphs
 }
 
 // Card is what the device says of itself.

@@ -15,7 +15,13 @@ type step struct {
 	placed   bool
 	at       layout
 	splits   *splits // attention's plan, made with the first attention of the step
+	place    []cell  // of each row, in pages of placeOf positions
+	placeAt  driver.Ptr
+	placeOf  int
 }
+
+// cell is where a row's key and value go: a page and a place in it.
+type cell struct{ page, at int32 }
 
 // layout is Layout in step.cuh: device tables of the step.
 type layout struct {
@@ -57,15 +63,31 @@ func (b *Backend) layout() layout {
 		r := &s.ragged
 		s.at = layout{pos: place(l, s.pos), seq: place(l, s.seq), rowStart: place(l, r.RowStart), start: place(l, r.Start),
 			pageStart: place(l, r.PageStart), pages: place(l, r.Pages), rows: int32(len(s.pos)), seqs: int32(r.Seqs())}
-		s.placed, s.splits = true, nil
+		s.placed, s.splits, s.placeOf = true, nil, 0
 	}
 	return s.at
 }
 
+// cells places where each row's key and value go, once per submission and page size.
+func (b *Backend) cells(k *kv) driver.Ptr {
+	b.layout()
+	s, size := &b.step, int32(k.shape.PageSize)
+	if s.placeOf != k.shape.PageSize {
+		s.place = s.place[:0]
+		for i, pos := range s.pos {
+			s.place = append(s.place, cell{s.ragged.Pages[s.ragged.PageStart[s.seq[i]]+pos/size], pos % size})
+		}
+		s.placeAt, s.placeOf = place(&b.list, s.place), k.shape.PageSize
+	}
+	return s.placeAt
+}
+
 // kv is the paged memory of all layers: [layer][page][key, value][head][position][dim].
 type kv struct {
-	at    driver.Ptr
-	shape kernels.KVShape
+	at      driver.Ptr
+	shape   kernels.KVShape
+	boxes   []driver.TensorMap // of each layer, made with the first attention that can use them
+	noBoxes bool
 }
 
 func (k *kv) PageSize() int { return k.shape.PageSize }
