@@ -18,6 +18,7 @@ import (
 	"radish/doctor"
 	"radish/doctor/check"
 	"radish/doctor/host"
+	"radish/kernels/cuda/image"
 )
 
 // The verdicts that are not well. They are errors so that the exit code tells them.
@@ -246,6 +247,27 @@ func diagnose(ctx context.Context, checks []doctor.Check, fl doctorFlags) (*doct
 	return report, ctx.Err()
 }
 
+// gpuCode names the architectures that this binary carries compiled code for, as doctor writes them.
+func gpuCode() ([]string, error) {
+	m, err := image.ReadManifest()
+	if err != nil {
+		return nil, err
+	}
+	var code []string
+	for _, source := range m.Sources {
+		for arch := range source.Images {
+			if strings.HasPrefix(arch, "compute_") {
+				arch = "ptx " + arch
+			}
+			if !slices.Contains(code, arch) {
+				code = append(code, arch)
+			}
+		}
+	}
+	slices.Sort(code)
+	return code, nil
+}
+
 // gather reads this machine, or the facts of another one.
 func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
 	if fl.replay != "" {
@@ -259,13 +281,18 @@ func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
+	code, err := gpuCode()
+	if err != nil {
+		return nil, err
+	}
 	if fl.python != "" {
 		if fl.python, err = filepath.Abs(fl.python); err != nil {
 			return nil, fmt.Errorf("find %s: %w", fl.python, err)
 		}
 	}
 	o := host.Options{Environ: os.Environ(), WorkDir: dir, Model: fl.model, Port: fl.port, Host: fl.host, System: system,
-		Wait: fl.wait, Network: host.AskIfNeeded, Proxy: http.ProxyFromEnvironment, Engine: fl.engine, Python: fl.python}
+		Wait: fl.wait, Network: host.AskIfNeeded, Proxy: http.ProxyFromEnvironment, Kernels: code, Engine: fl.engine,
+		Python: fl.python}
 	switch {
 	case fl.network:
 		o.Network = host.AskAlways

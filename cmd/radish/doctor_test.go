@@ -80,3 +80,11 @@ func (w *told) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// TestGPUCode: what the binary carries runs on the cards that the README names.
+func TestGPUCode(t *testing.T) {
+	code, err := gpuCode()
+	if err != nil || strings.Join(code, ", ") != "ptx compute_80, sm_80, sm_90a" {
+		t.Errorf("code %v, %v", code, err)
+	}
+}

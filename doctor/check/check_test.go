@@ -35,10 +35,10 @@ var expected = map[string]struct {
 	"dgx-h200":   {h200dgx, "gpu.nvlink=ok gpu.cuinit=ok gpu.xid=ok gpu.remap=ok gpu.pcie=ok"},
 	"no-fabric":  {noFabric, "gpu.cuinit=fail gpu.kernels=skipped gpu.nvlink=fail"},
 	"dgx-sick":   {sickDGX, "gpu.remap=fail gpu.pcie=warn gpu.nvlink=fail gpu.compute_mode=fail gpu.temp=fail gpu.xid=fail gpu.count=warn gpu.persistence=ok"},
-	"dgx-mute": {muteDGX, "gpu.count=unknown gpu.remap=unknown gpu.pcie=unknown gpu.nvlink=unknown gpu.compute_mode=unknown gpu.temp=unknown gpu.ecc=unknown " +
+	"dgx-mute": {muteDGX, "gpu.kernels=warn gpu.count=unknown gpu.remap=unknown gpu.pcie=unknown gpu.nvlink=unknown gpu.compute_mode=unknown gpu.temp=unknown gpu.ecc=unknown " +
 		"gpu.power=unknown gpu.clocks=unknown gpu.holders=unknown gpu.persistence=unknown gpu.mig=ok gpu.memory=ok gpu.arch=ok"},
 	"mig":     {migDGX, "gpu.mig=warn"},
-	"t4":      {t4, "gpu.arch=warn gpu.driver_cuda=warn gpu.toolkit=warn"},
+	"t4":      {t4, "gpu.kernels=fail gpu.arch=warn gpu.driver_cuda=warn gpu.toolkit=warn"},
 	"slow":    {slow, "gpu.nvml=unknown gpu.cuinit=unknown gpu.kernels=skipped"},
 	"hanging": {hanging, "gpu.nvml=fail gpu.cuinit=fail gpu.memory=skipped"},
 }

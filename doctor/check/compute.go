@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-version"
+
 	"radish/doctor"
 	"radish/doctor/host"
 )
@@ -93,7 +95,7 @@ func eachDevice(c host.CUDA, rule string) finding {
 
 // kernels compares every device with the GPU code inside this very binary.
 func kernels(_ context.Context, m facts) finding {
-	const rule = "code for sm_XY runs on X.Z with Z >= Y, with an a only on X.Y; PTX of compute_XY on any later card"
+	const rule = "code for sm_XY runs on X.Z with Z >= Y, with an a only on X.Y; PTX of compute_XY on any later card, if the driver is as new as the PTX"
 	source := "inside this binary"
 	if len(m.Self.Kernels) == 0 {
 		return seen(is(doctor.Skipped, rule, "this binary holds no GPU code: it computes on the CPU"), source, "none")
@@ -104,6 +106,8 @@ func kernels(_ context.Context, m facts) finding {
 		switch code, jit := best(m.Self.Kernels, sm); {
 		case code == "":
 			v.say(doctor.Fail, "device %d: sm_%d, no code for it in this binary", d.Index, sm)
+		case jit && tooOldForPTX(m):
+			v.say(doctor.Fail, "device %d: sm_%d, only %s, which driver %s is too old to compile (error 222)", d.Index, sm, code, m.NVIDIA.NVML.Driver)
 		case jit:
 			v.say(doctor.Warn, "device %d: sm_%d, only %s, which the driver has to compile at the first start", d.Index, sm, code)
 		default:
@@ -114,6 +118,12 @@ func kernels(_ context.Context, m facts) finding {
 		return is(doctor.Unknown, rule, "CUDA did not tell its devices")
 	}
 	return seen(v.finding(rule), source, "%s", strings.Join(m.Self.Kernels, ", "))
+}
+
+// tooOldForPTX says that the driver is older than the toolkit that the binary's PTX was written by.
+func tooOldForPTX(m facts) bool {
+	driver, err := version.NewVersion(m.NVIDIA.NVML.Driver)
+	return err == nil && driver.LessThan(table().own(table().WantedCUDA))
 }
 
 // best is the newest code that runs on a card, machine code before PTX.

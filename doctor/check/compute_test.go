@@ -71,6 +71,13 @@ func TestKernels(t *testing.T) {
 			t.Errorf("%v: %s %s", code, f.State, f.Summary)
 		}
 	}
+	m.Self.Kernels = []string{"sm_90a", "ptx compute_80"}
+	for driver, want := range map[string]doctor.State{"550.54.13": doctor.Fail, "550.54.14": doctor.Warn} {
+		m.NVIDIA.NVML.Driver = driver
+		if f := kernels(t.Context(), m); f.State != want {
+			t.Errorf("PTX of CUDA 12.4 on driver %s is %s, want %s", driver, f.State, want)
+		}
+	}
 	m.Self.Kernels, m.NVIDIA.CUDA.Devices = []string{"sm_80"}, nil
 	if f := kernels(t.Context(), m); f.State != doctor.Unknown {
 		t.Errorf("no devices: %s", f.State)

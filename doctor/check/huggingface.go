@@ -13,6 +13,8 @@ func token(_ context.Context, m facts) finding {
 	file := m.Env.TokenFile()
 	var f finding
 	switch {
+	case t.Err != "":
+		return seen(is(doctor.Unknown, rule, "its file could not be read: %s", t.Err), file, "%s", t.Err)
 	case t.Masked == "":
 		return seen(is(doctor.OK, rule, "none: public models only, at the anonymous rate limit"), "HF_TOKEN, "+file, "none")
 	case t.File && t.Mode&0o077 != 0:

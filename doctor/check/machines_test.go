@@ -81,7 +81,8 @@ func (m machine) read(t *testing.T) *host.Facts {
 			t.Fatal(err)
 		}
 	}
-	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Engine: m.engine, Wait: time.Minute})
+	f := host.Read(t.Context(), host.Options{Root: root, Environ: m.env, WorkDir: "/workspace", System: m, Model: m.model, Engine: m.engine,
+		Kernels: []string{"ptx compute_80", "sm_80", "sm_90a"}, Wait: time.Minute})
 	if f.Self.Wait = m.wait; m.wait == 0 {
 		f.Self.Wait = host.DefaultWait
 	}

@@ -26,6 +26,7 @@ type Token struct {
 	Other  string // a second source with another token, which loses
 	Mode   os.FileMode
 	File   bool
+	Err    string // why its file could not be read in time
 }
 
 var plainVars = strings.Fields(`HF_HOME HF_HUB_CACHE HUGGINGFACE_HUB_CACHE XDG_CACHE_HOME HOME HF_TOKEN_PATH HF_HUB_OFFLINE
@@ -89,6 +90,9 @@ func readToken(root string, e Env, all map[string]string) (t Token, secret strin
 		if v := strings.TrimSpace(all[name]); v != "" && secret == "" {
 			secret, t.Masked, t.Source = v, mask(v), name
 		}
+	}
+	if root == "" {
+		return t, secret // variables only
 	}
 	file := e.tokenFile()
 	info, err := os.Stat(filepath.Join(root, file))

@@ -108,7 +108,7 @@ func Read(ctx context.Context, o Options) *Facts {
 	defer cancel()
 	f := &Facts{Root: o.Root, Self: readSelf(o)}
 	var token string
-	f.Env, token = readEnv(o.Root, o.Environ)
+	f.Env, token = envWithin(waiter{w.parent, o.Wait / 5}, o)
 	files := later(w, func() NVIDIA { return readNVIDIA(o.Root, f.Env) }, func(why string) NVIDIA { return NVIDIA{Err: why} })
 	asked := make(chan struct{}) // one after the other: the context that CUDA makes must not be seen as somebody's
 	nvml := later(w, func() NVML { defer close(asked); return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
@@ -119,10 +119,13 @@ func Read(ctx context.Context, o Options) *Facts {
 	others := later(w, func() Others { return readProcesses(o.Root) }, func(why string) Others { return Others{Err: why} })
 	python := later(w, func() *Python { return readPython(ctx, o, f.Env) }, func(why string) *Python { return &Python{Engine: o.Engine, Chosen: -1, Err: why} })
 	model := later(w, func() *Model { return readModel(o, f.Env) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
+	shm := later(w, func() shmSpace { return readShm(o.System) }, func(why string) shmSpace { return shmSpace{err: why} })
 	network := askNetwork(w, o, f.Env, token)
 	f.Time, f.Clock = readClock(o.System)
 	f.Memory = readMemory(o)
 	f.Limits = readLimits(o)
+	s := shm()
+	f.Limits.Shm, f.Limits.ShmErr = s.Space, s.err
 	f.NVIDIA = files()
 	f.NVIDIA.NVML, f.NVIDIA.CUDA, f.Ports, f.Disks, f.Model, f.Others, f.Cache = nvml(), cuda(), ports(), disks(), model(), others(), cache()
 	f.Python = python()
@@ -130,12 +133,28 @@ func Read(ctx context.Context, o Options) *Facts {
 	return f
 }
 
+// envWithin reads the environment and the token's file. Everything else needs the first, so that the second, which can lie
+// on a disk that is gone, is waited for only briefly.
+func envWithin(w waiter, o Options) (e Env, token string) {
+	type both struct {
+		e      Env
+		secret string
+	}
+	b := later(w, func() both {
+		e, secret := readEnv(o.Root, o.Environ)
+		return both{e, secret}
+	}, func(why string) both {
+		e, secret := readEnv("", o.Environ)
+		e.Token.Err = why
+		return both{e, secret}
+	})()
+	return b.e, b.secret
+}
+
 // askNetwork starts asking the hub, if it may, and returns a function that waits for it and gives the model what the hub
 // has of it.
 func askNetwork(w waiter, o Options, e Env, token string) func(*Model) Network {
-	repo := repository(o)
-	needed := repo != "" && snapshot(o.Root, e.CacheDir(), repo) == ""
-	if o.Network == AskNever || o.Network == AskIfNeeded && (!needed || e.Offline()) {
+	if o.Network == AskNever || o.Network == AskIfNeeded && (o.Model == "" || e.Offline()) {
 		return func(*Model) Network { return Network{} }
 	}
 	type both struct {
@@ -144,9 +163,13 @@ func askNetwork(w waiter, o Options, e Env, token string) func(*Model) Network {
 	}
 	ctx, cancel := context.WithTimeout(w.parent, NetworkWait)
 	wait := later(waiter{w.parent, NetworkWait + 100*time.Millisecond}, func() both {
+		repo := repository(o)
+		if o.Network == AskIfNeeded && (repo == "" || snapshot(o.Root, e.CacheDir(), repo) != "") {
+			return both{}
+		}
 		n, r := readNetwork(ctx, o, e, token, repo)
 		return both{n, r}
-	}, func(why string) both { return both{n: Network{Asked: true, Hub: Answer{Err: why}}} })
+	}, func(why string) both { return both{n: Network{Asked: o.Network == AskAlways, Hub: Answer{Err: why}}} })
 	return func(m *Model) Network {
 		defer cancel()
 		b := wait()

@@ -63,6 +63,49 @@ func TestReadNeverHangs(t *testing.T) {
 	})
 }
 
+// TestNothingAnswers hangs every reader that can hang on a dead disk or driver.
+func TestNothingAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		begin := time.Now()
+		f := Read(t.Context(), Options{Root: t.TempDir(), System: dead{fake{hang: hang}}, WorkDir: "/", Model: "/m"})
+		if took := time.Since(begin); took > 3*time.Second {
+			t.Errorf("took %s", took)
+		}
+		for _, why := range []string{f.NVIDIA.NVML.Err, f.NVIDIA.CUDA.Err, f.Disks[0].Err, f.Ports[0].Err, f.Limits.ShmErr} {
+			if !strings.Contains(why, "no answer within 2.5s") {
+				t.Errorf("an answer %q", why)
+			}
+		}
+		close(hang)
+	})
+}
+
+// dead is a machine of which only the clock goes.
+type dead struct{ fake }
+
+func (d dead) Bind(int) error {
+	<-d.hang
+	return nil
+}
+
+func (d dead) Space(string, uint64) (Space, error) {
+	<-d.hang
+	return Space{}, nil
+}
+
+func (d dead) CUDA(context.Context) CUDA {
+	<-d.hang
+	return CUDA{}
+}
+
+func TestTokenFileInTime(t *testing.T) {
+	e, secret := envWithin(waiter{t.Context(), -1}, Options{Root: t.TempDir(), Environ: []string{"HF_TOKEN=hf_aaaaaaaaaaaaaaaaaaaa", "HOME=/h"}})
+	if secret == "" || e.Token.Masked != "hf_...aaaa" {
+		t.Errorf("the variable was lost with the file: %+v", e.Token)
+	}
+}
+
 type panics struct{ fake }
 
 func (panics) NVML(context.Context) NVML { panic("gpu on fire") }
@@ -186,7 +229,7 @@ func TestLimitsV2(t *testing.T) {
 	if l.OOMKills.Value != 2 || l.CPUs != 4 || !l.PidsMax.None || !l.NoFileHard.None {
 		t.Errorf("limits %+v", l)
 	}
-	if l = readLimits(Options{System: fake{}, Root: t.TempDir()}); l.OOMKills.Err == "" || l.PidsMax.Err == "" || l.NoFile.Err == "" {
+	if l = readLimits(Options{Root: t.TempDir()}); l.OOMKills.Err == "" || l.PidsMax.Err == "" || l.NoFile.Err == "" {
 		t.Errorf("nothing was readable, and yet %+v", l)
 	}
 }

@@ -41,10 +41,20 @@ func readLimits(o Options) Limits {
 	l.Throttled = readThrottled(o.Root)
 	rdma, err := filepath.Glob(filepath.Join(o.Root, "sys/class/infiniband/*"))
 	l.RDMA = err == nil && len(rdma) > 0
-	if l.Shm, err = o.System.Space("/dev/shm", 0); err != nil {
-		l.ShmErr = err.Error()
-	}
 	return l
+}
+
+type shmSpace struct {
+	Space
+	err string
+}
+
+func readShm(s System) shmSpace {
+	space, err := s.Space("/dev/shm", 0)
+	if err != nil {
+		return shmSpace{err: err.Error()}
+	}
+	return shmSpace{Space: space}
 }
 
 // hierarchy lists the directories of one controller, the process's own group first, then every ancestor that is visible
