@@ -14,6 +14,7 @@ import (
 	"radish/cmd/internal/ui"
 	"radish/kernels/cuda"
 	"radish/provision/builtin"
+	"radish/provision/store"
 	"radish/server"
 	"radish/server/sched"
 )
@@ -38,7 +39,7 @@ type modelFlags struct {
 
 func (f *modelFlags) add(c *cobra.Command) {
 	set := c.Flags()
-	set.StringVar(&f.path, "model-path", "builtin", "directory of a Hugging Face model, or builtin")
+	set.StringVar(&f.path, "model-path", "builtin", "directory of a Hugging Face model, ORG/NAME[@REV] after radish pull, or builtin")
 	set.IntVar(&f.context, "context-length", 0, "most tokens of one request, prompt and answer (default: the model's own)")
 	set.StringVar(&f.loadFormat, "load-format", "safetensors", "safetensors, or dummy: seeded random weights from config.json alone")
 	set.Uint64Var(&f.seed, "random-seed", 0, "seed of dummy weights and of the random schedule policy")
@@ -160,8 +161,30 @@ func (f *modelFlags) modelConfig() (server.ModelConfig, error) {
 	}
 	if f.path == "builtin" {
 		m.Files = builtin.FS()
+		return m, nil
 	}
-	return m, nil
+	return m, fromStore(&m)
+}
+
+// fromStore turns a path that is no directory but a model's id, ORG/NAME or ORG/NAME@REV, into where radish pull put it.
+func fromStore(m *server.ModelConfig) error {
+	if _, err := os.Stat(m.Path); err == nil || strings.Count(m.Path, "/") != 1 {
+		return nil
+	}
+	repo, rev, err := parseModel(m.Path)
+	if err != nil {
+		return nil
+	}
+	st, err := storeAt("")
+	if err != nil {
+		return err
+	}
+	snap, err := st.Find(repo, rev)
+	if errors.Is(err, store.ErrNotCached) {
+		return advise(fmt.Errorf("find model: %s is neither a directory nor in %s", m.Path, st.Dir), "radish pull %s", m.Path)
+	}
+	m.Path, m.ServedName = snap.Dir, string(repo)
+	return err
 }
 
 func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {
@@ -198,7 +221,10 @@ func (f *serveFlags) config(term *ui.Terminal) (server.Config, error) {
 	if f.sample != "model" && f.sample != "openai" {
 		return cfg, &usageError{err: fmt.Errorf("read sampling-defaults: %q is not model or openai", f.sample)}
 	}
-	cfg.Model.ServedName, cfg.Model.NeutralSampling = f.served, f.sample == "openai"
+	if f.served != "" {
+		cfg.Model.ServedName = f.served
+	}
+	cfg.Model.NeutralSampling = f.sample == "openai"
 	cfg.HTTP = f.http
 	if f.key != "" {
 		cfg.HTTP.Keys = strings.Split(f.key, ",")

@@ -136,6 +136,9 @@ func exitCode(err error) int {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
+	if code := exitCodeHub(err); code != 0 {
+		return code
+	}
 	return exitError
 }
 

@@ -41,6 +41,8 @@ continuous batching, from one binary.
 		newDoctorCommand(term),
 		newProbeCommand(term),
 		newManCommand(term),
+		newPullCommand(term),
+		newModelsCommand(term),
 		newServeCommand(term),
 		newGenerateCommand(term),
 		newChatCommand(term),

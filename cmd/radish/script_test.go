@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 			return l.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "exits": exits, "listen": listen,
-			"waitready": waitReady},
+			"waitready": waitReady, "hub": startHub, "spoil": spoil},
 	})
 }
 

@@ -52,6 +52,10 @@ func (e Env) Offline() bool {
 	return false
 }
 
+// ReadEnv keeps of a process's environment what Env may hold, and gives the token that the official client would send,
+// which Env masks; empty: there is none.
+func ReadEnv(environ []string) (e Env, token string) { return readEnv("/", environ) }
+
 func readEnv(root string, environ []string) (e Env, secret string) {
 	all := map[string]string{}
 	for _, kv := range environ {

@@ -18,11 +18,14 @@ import (
 type Terminal struct {
 	Out, Err io.Writer
 	colour   bool
+	live     bool // Err is a terminal: what was written there can be drawn over
 }
 
 // Standard speaks to the process's own streams.
 func Standard() *Terminal {
-	return &Terminal{Out: os.Stdout, Err: os.Stderr, colour: IsTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
+	t := &Terminal{Out: os.Stdout, Err: os.Stderr, colour: IsTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
+	t.live = IsTerminal(os.Stderr) && os.Getenv("TERM") != "dumb"
+	return t
 }
 
 // IsTerminal says whether f is a terminal, as opposed to a file or a pipe.
@@ -66,6 +69,16 @@ func (t *Terminal) JSON(v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode answer: %w", err)
+	}
+	t.Answer("%s\n", b)
+	return nil
+}
+
+// JSONLine writes v to stdout on a line of its own: one event of many.
+func (t *Terminal) JSONLine(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
 	}
 	t.Answer("%s\n", b)
 	return nil
