@@ -18,7 +18,7 @@ const (
 	maxHops    = 10
 	maxAnswer  = 64 << 20 // bytes of one JSON answer
 	maxPages   = 10_000
-	apiTimeout = 60 * time.Second
+	apiTimeout = 30 * time.Second
 )
 
 // send makes one request. The token goes along if the URL is of the endpoint's own origin.

@@ -86,14 +86,13 @@ func New(o Options) (*Client, error) {
 	}
 	g := newGuard(u, o)
 	t := &http.Transport{
-		Proxy:                 g.proxy,
-		DialContext:           g.dial,
-		DisableCompression:    true, // ranges and lengths are those of the file
-		MaxIdleConnsPerHost:   o.Connections + 4,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   15 * time.Second,
-		ResponseHeaderTimeout: o.Stall,
-		ReadBufferSize:        64 << 10,
+		Proxy:               g.proxy,
+		DialContext:         g.dial,
+		DisableCompression:  true, // ranges and lengths are those of the file
+		MaxIdleConnsPerHost: o.Connections + 4,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 15 * time.Second,
+		ReadBufferSize:      64 << 10,
 		// HTTP/2 would put all ranges on one connection and under one flow control.
 		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}

@@ -39,7 +39,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	return &rig{t: t, hub: h, st: st, opts: Options{
-		Endpoint: h.URL, Connections: 4, RangeSize: 256 << 10, Stall: 300 * time.Millisecond,
+		Endpoint: h.URL, Connections: 4, RangeSize: 256 << 10, Stall: time.Second,
 		Retry: Retry{Base: time.Millisecond, Cap: 5 * time.Millisecond, Tries: 4, Patient: 3 * time.Second},
 	}}
 }

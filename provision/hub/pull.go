@@ -89,6 +89,10 @@ func (c *Client) fetchAll(ctx context.Context, p *Plan, f *store.Folder, obs Obs
 	pl.wake = sync.NewCond(&pl.mu)
 	for _, file := range p.Files {
 		if f.HasBlob(file.Hash, file.Size) {
+			// One killed right after it named the blob left the journal.
+			if err := f.DropPart(file.Hash); err != nil {
+				return err
+			}
 			obs.Note(Note{Kind: NoteDone, Path: file.Paths[0], Size: file.Size})
 			continue
 		}

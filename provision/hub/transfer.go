@@ -109,6 +109,9 @@ func (t *transfer) open(ctx context.Context) error {
 		return err
 	}
 	if f.HasBlob(t.want.Hash, t.want.Size) {
+		if err := f.DropPart(t.want.Hash); err != nil {
+			return err
+		}
 		t.pl.obs.Bytes(t.name(), t.want.Size-t.want.Done)
 		t.finish()
 		return nil
@@ -174,13 +177,23 @@ func (t *transfer) complete(ctx context.Context) error {
 		}
 		t.pl.poke()
 	}
+	if err := t.commit(); err != nil {
+		return err
+	}
+	t.finish()
+	return nil
+}
+
+// commit waits for the worker that may still be writing a journal, which must not come back after it was removed.
+func (t *transfer) commit() error {
+	t.writes.Lock()
+	defer t.writes.Unlock()
 	if err := t.part.Commit(); err != nil {
 		return err
 	}
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.part = nil
-	t.mu.Unlock()
-	t.finish()
 	return nil
 }
 

@@ -136,19 +136,19 @@ func (s *Server) find(w http.ResponseWriter, r *http.Request, c *call) (*Repo, b
 
 // pin turns the call's revision into a commit.
 func (s *Server) pin(w http.ResponseWriter, repo *Repo, c *call) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if c.rev == "" {
 		c.rev = "main"
 	}
+	s.mu.Lock()
 	if to, ok := repo.Refs[c.rev]; ok {
 		c.rev = to
 	}
-	if _, ok := repo.Commits[c.rev]; !ok {
+	_, ok := repo.Commits[c.rev]
+	s.mu.Unlock()
+	if !ok {
 		fail(w, http.StatusNotFound, "RevisionNotFound", "Invalid rev id: "+c.rev)
-		return false
 	}
-	return true
+	return ok
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, c call) {
