@@ -133,11 +133,14 @@ func exitCode(err error) int {
 		return exitUnfit
 	case errors.Is(err, errDoctorWarn):
 		return exitUnsure
+	case errors.Is(err, errCorrupt):
+		return exitCorrupt
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	}
-	if code := exitCodeHub(err); code != 0 {
-		return code
+	var c *coded
+	if errors.As(err, &c) {
+		return c.code
 	}
 	return exitError
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -104,8 +105,23 @@ func parseModel(arg string) (store.Repo, store.Ref, error) {
 	return repo, ref, err
 }
 
-// adviseHub adds what to do about an error of the hub or the model directory.
+// coded is an error with an exit code of its own.
+type coded struct {
+	error
+	code int
+}
+
+func (e *coded) Unwrap() error { return e.error }
+
+// adviseHub adds what to do about an error of the hub or the model directory, and its exit code.
 func adviseHub(err error, s hubSettings, model string) error {
+	if err == nil {
+		return nil
+	}
+	return &coded{adviceHub(err, s, model), exitCodeHub(err)}
+}
+
+func adviceHub(err error, s hubSettings, model string) error {
 	page := s.endpoint
 	if page == "" {
 		page = hub.DefaultEndpoint
@@ -150,7 +166,7 @@ func adviseDisk(err error, model string) error {
 	return err
 }
 
-// exitCodeHub is the exit code of such an error; 0: it is none of them.
+// exitCodeHub is the exit code of an error of the hub.
 func exitCodeHub(err error) int {
 	for _, refused := range []error{hub.ErrNotFound, hub.ErrGated, hub.ErrToken, hub.ErrForbidden, hub.ErrDisabled, hub.ErrRevision, hub.ErrEntry, hub.ErrNoFiles} {
 		if errors.Is(err, refused) {
@@ -160,10 +176,12 @@ func exitCodeHub(err error) int {
 	switch {
 	case store.IsNoSpace(err):
 		return exitNoRoom
-	case errors.Is(err, hub.ErrHash), errors.Is(err, errCorrupt):
+	case errors.Is(err, hub.ErrHash):
 		return exitCorrupt
 	case errors.Is(err, hub.ErrLimited), errors.Is(err, hub.ErrOffline), errors.Is(err, hub.ErrNotHub), errors.Is(err, hub.ErrHTML), hub.IsNetwork(err):
 		return exitUnreachable
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
 	}
-	return 0
+	return exitError
 }
