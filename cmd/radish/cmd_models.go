@@ -126,7 +126,7 @@ EXIT STATUS
   0    every file is what the hub said
   1    an error, said on stderr
   2    a flag or argument that is not right
-  9    a file is corrupt, missing, or nothing says what it should be
+  11   a file is corrupt, missing, or nothing says what it should be
   130  interrupted
 `,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -51,8 +51,8 @@ EXIT STATUS
   2    a flag or argument that is not right
   7    refused, or not there: repository, revision, file, token, licence
   8    not enough room on the disk or in the quota
-  9    the bytes do not have the hash that the hub gave
   10   the hub cannot be reached, has no time, or offline mode is on
+  11   the bytes do not have the hash that the hub gave
   130  interrupted; the same command goes on
 `,
 		Args: exactArg("REPO[@REV]"),

@@ -20,8 +20,8 @@ import (
 const (
 	exitRefused     = 7
 	exitNoRoom      = 8
-	exitCorrupt     = 9
 	exitUnreachable = 10
+	exitCorrupt     = 11
 )
 
 var errCorrupt = errors.New("not what the hub said")
