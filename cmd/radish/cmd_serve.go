@@ -14,7 +14,6 @@ import (
 	"radish/cmd/internal/ui"
 	"radish/kernels/cuda"
 	"radish/provision/builtin"
-	"radish/provision/store"
 	"radish/server"
 	"radish/server/sched"
 )
@@ -163,28 +162,8 @@ func (f *modelFlags) modelConfig() (server.ModelConfig, error) {
 		m.Files = builtin.FS()
 		return m, nil
 	}
-	return m, fromStore(&m)
-}
-
-// fromStore turns a path that is no directory but a model's id, ORG/NAME or ORG/NAME@REV, into where radish pull put it.
-func fromStore(m *server.ModelConfig) error {
-	if _, err := os.Stat(m.Path); err == nil || strings.Count(m.Path, "/") != 1 {
-		return nil
-	}
-	repo, rev, err := parseModel(m.Path)
-	if err != nil {
-		return nil
-	}
-	st, err := storeAt("")
-	if err != nil {
-		return err
-	}
-	snap, err := st.Find(repo, rev)
-	if errors.Is(err, store.ErrNotCached) {
-		return advise(fmt.Errorf("find model: %s is neither a directory nor in %s", m.Path, st.Dir), "radish pull %s", m.Path)
-	}
-	m.Path, m.ServedName = snap.Dir, string(repo)
-	return err
+	err := fromStore(&m)
+	return m, err
 }
 
 func runServe(c *cobra.Command, term *ui.Terminal, f *serveFlags) error {

@@ -14,6 +14,7 @@ import (
 	"radish/doctor/host"
 	"radish/provision/hub"
 	"radish/provision/store"
+	"radish/server"
 )
 
 // The exit codes of what has to do with the hub, beside those of exit.go.
@@ -184,4 +185,25 @@ func exitCodeHub(err error) int {
 		return exitInterrupted
 	}
 	return exitError
+}
+
+// fromStore turns a path that is no directory but a model's id, ORG/NAME or ORG/NAME@REV, into where radish pull put it.
+func fromStore(m *server.ModelConfig) error {
+	if _, err := os.Stat(m.Path); err == nil || strings.Count(m.Path, "/") != 1 {
+		return nil
+	}
+	repo, rev, err := parseModel(m.Path)
+	if err != nil {
+		return nil
+	}
+	st, err := storeAt("")
+	if err != nil {
+		return err
+	}
+	snap, err := st.Find(repo, rev)
+	if errors.Is(err, store.ErrNotCached) {
+		return advise(fmt.Errorf("find model: %s is neither a directory nor in %s", m.Path, st.Dir), "radish pull %s", m.Path)
+	}
+	m.Path, m.ServedName = snap.Dir, string(repo)
+	return err
 }

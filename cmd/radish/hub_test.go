@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,13 +15,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"radish/provision/builtin"
 	"radish/provision/hub/hubtest"
 )
 
 // startHub runs a test hub until the script ends: $HF_ENDPOINT is its URL, $HUBTOKEN its token. With "broken" its CDN
 // sends wrong bytes of the first shard.
 func startHub(ts *testscript.TestScript, _ bool, args []string) {
-	h, err := hubtest.Start(hubtest.Sample()...)
+	h, err := hubtest.Start(append(hubtest.Sample(), builtinRepo(ts))...)
 	ts.Check(err)
 	ts.Defer(h.Close)
 	if len(args) > 0 && args[0] == "broken" {
@@ -28,6 +30,19 @@ func startHub(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Setenv("HF_ENDPOINT", h.URL)
 	ts.Setenv("HUBTOKEN", h.Token)
+}
+
+// builtinRepo is the model inside the binary, as a hub would have it.
+func builtinRepo(ts *testscript.TestScript) *hubtest.Repo {
+	files := map[string]*hubtest.File{}
+	names, err := fs.Glob(builtin.FS(), "*")
+	ts.Check(err)
+	for _, name := range names {
+		b, err := fs.ReadFile(builtin.FS(), name)
+		ts.Check(err)
+		files[name] = hubtest.Bytes(strings.HasSuffix(name, ".safetensors"), b)
+	}
+	return hubtest.NewRepo("org/builtin", files)
 }
 
 // spoil changes the first letter of the sample's config.json among the blobs of a repository.
