@@ -17,7 +17,7 @@ for image in "" compute_80; do
   echo "== runner, ${image:-best image}"; run server/runner .
 done
 if command -v compute-sanitizer >/dev/null; then
-  unset RADISH_GPU_ARCH
+  unset RADISH_GPU_ARCH; export RADISH_SANITIZE=1
   bin=${TESTS:+$TESTS/cuda.test}
   [ -n "$bin" ] || { bin=$(mktemp -d)/cuda.test; go test -c -o "$bin" ./kernels/cuda; }
   for tool in memcheck racecheck; do

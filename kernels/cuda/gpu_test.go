@@ -50,3 +50,18 @@ func TestInvariant(t *testing.T) {
 		return open(t, Options{Act: kernels.BF16, Invariant: true})
 	})
 }
+
+// TestSanitize is what scripts/gputest.sh runs under compute-sanitizer: every kernel once, in the shapes of a miniature
+// model and of the operations' own tests.
+func TestSanitize(t *testing.T) {
+	if os.Getenv("RADISH_SANITIZE") == "" {
+		t.Skip("runs under compute-sanitizer: make gputest")
+	}
+	b := open(t, Options{Act: kernels.BF16})
+	if err := kerneltest.SelfTest(b, 1); err != nil {
+		t.Error(err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -47,10 +47,7 @@ func (m *memory) rawLogits(n int64) driver.Ptr {
 }
 
 func (m *memory) close() error {
-	var errs []error
-	if m.ring != nil {
-		errs = append(errs, m.ring.close())
-	}
+	errs := []error{m.land()}
 	for _, p := range m.owned {
 		errs = append(errs, driver.Free(p))
 	}

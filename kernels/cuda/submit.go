@@ -38,7 +38,7 @@ func (b *Backend) Submit() (kernels.Flight, error) {
 	s := &l.stages[l.stage]
 	s.number = l.number
 	f := &flight{b: b, number: l.number, after: l.after}
-	err := errors.Join(l.err, b.send(s))
+	err := errors.Join(l.err, b.mem.land(), b.send(s))
 	l.head, l.body, l.tail, l.params = l.head[:0], l.body[:0], l.tail[:0], l.params[:0]
 	l.plain, l.after, l.err = false, nil, nil
 	b.step.placed = false

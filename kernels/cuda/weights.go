@@ -24,7 +24,7 @@ func (w *weight) Out() int     { return w.out }
 func (w *weight) In() int      { return w.in }
 func (w *weight) Bytes() int64 { return int64(w.out) * int64(w.in) * int64(w.dtype.Size()) }
 
-// ring is pinned memory that weights pass through on their way up.
+// ring is pinned memory that weights pass through on their way up. It is given back with the first step.
 type ring struct {
 	slots []slot
 	next  int
@@ -39,6 +39,16 @@ const (
 	ringSlots = 8
 	ringBytes = 16 << 20
 )
+
+// land gives the ring back once everything in it has gone up.
+func (m *memory) land() error {
+	if m.ring == nil {
+		return nil
+	}
+	r := m.ring
+	m.ring = nil
+	return r.close()
+}
 
 func newRing() (*ring, error) {
 	r := &ring{slots: make([]slot, ringSlots)}
@@ -88,7 +98,7 @@ func (b *Backend) Pack(parts ...kernels.Matrix) (kernels.Weight, error) {
 	}
 	at := w.at
 	for _, p := range parts {
-		if err := b.stream1(p, at, w.dtype); err != nil {
+		if err := b.raise(p, at, w.dtype); err != nil {
 			return nil, err
 		}
 		at += driver.Ptr(int64(p.Rows) * int64(p.Cols) * int64(w.dtype.Size()))
@@ -96,8 +106,8 @@ func (b *Backend) Pack(parts ...kernels.Matrix) (kernels.Weight, error) {
 	return w, nil
 }
 
-// stream1 takes one part to the device.
-func (b *Backend) stream1(p kernels.Matrix, to driver.Ptr, d kernels.DType) error {
+// raise takes one part to the device.
+func (b *Backend) raise(p kernels.Matrix, to driver.Ptr, d kernels.DType) error {
 	perRow := p.Cols * d.Size()
 	if perRow == 0 || p.Rows == 0 {
 		return nil
