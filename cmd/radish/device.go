@@ -31,12 +31,12 @@ func (f *modelFlags) device(term *ui.Terminal, cfg *server.Config) error {
 			return advise(fmt.Errorf("device cuda: %w", err), "radish doctor, or radish serve --device cpu")
 		}
 		f.onGPU(cfg, card, free, total, "asked for")
-		return nil
+		return trustCard(term, cfg, card)
 	case "auto":
 		card, free, total, err := cuda.Survey(f.gpu)
 		if err == nil {
 			f.onGPU(cfg, card, free, total, "auto: a usable GPU")
-			return nil
+			return trustCard(term, cfg, card)
 		}
 		if !errors.Is(err, cuda.ErrNoGPU) {
 			return advise(fmt.Errorf("device auto: %w", err), "radish doctor, or radish serve --device cpu")
