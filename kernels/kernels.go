@@ -13,7 +13,10 @@
 // logits, norms' inner sums and softmax are always F32.
 package kernels
 
-import "io"
+import (
+	"io"
+	"time"
+)
 
 // DType is the type of a Buffer's elements.
 type DType uint8
@@ -202,6 +205,13 @@ type Flight interface {
 type Pipeline interface {
 	// Submit executes the queue and empties it without waiting for the end.
 	Submit() (Flight, error)
+}
+
+// Clocked is a Backend that measures its device.
+type Clocked interface {
+	// Clock is how long the device worked on steps, and how long it waited between two that followed each other, since
+	// the last call.
+	Clock() (busy, idle time.Duration)
 }
 
 // Backend runs operations on one device. A Backend is used by one goroutine at a time.

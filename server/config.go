@@ -65,6 +65,7 @@ type ComputeConfig struct {
 	Gemm      string // GPU: own, cublaslt or auto
 	Invariant bool   // GPU: a request's answer never depends on what shares its steps
 	Cache     string // GPU: directory for what tuning found; "": nothing is kept
+	Clock     bool   // GPU: measure how long it works and waits; see Core.Clock
 }
 
 // cuda reports whether a GPU computes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"radish/kernels"
 	"radish/kernels/cpu"
@@ -81,7 +82,7 @@ func (c *Core) loadRunner(cfg Config) error {
 // openBackend is called on the thread that will use it.
 func openBackend(c ComputeConfig, act kernels.DType) (kernels.Backend, error) {
 	if c.cuda() {
-		b, err := cuda.New(cuda.Options{GPU: c.GPU, Act: act, Arch: c.Kernels, Gemm: c.Gemm, Invariant: c.Invariant})
+		b, err := cuda.New(cuda.Options{GPU: c.GPU, Act: act, Arch: c.Kernels, Gemm: c.Gemm, Invariant: c.Invariant, Clock: c.Clock})
 		if err != nil {
 			return nil, err
 		}
@@ -130,6 +131,9 @@ func (c *Core) eos() []seq.Token {
 	}
 	return out
 }
+
+// Clock is how long the device worked and waited between steps since the last call, where Config asked for it.
+func (c *Core) Clock() (busy, idle time.Duration) { return c.runner.Clock() }
 
 // Run is the engine's loop; see engine.Engine.Run.
 func (c *Core) Run(ctx context.Context) error { return c.Engine.Run(ctx) }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,6 +58,7 @@ type offlineAnswer struct {
 	Decode    float64 `json:"decode_tokens_per_second"`  // tokens after that, all sequences together
 	TTFT      float64 `json:"ttft_seconds"`              // of the first sequence
 	Total     float64 `json:"total_seconds"`
+	Idle      float64 `json:"device_idle_share"` // of a GPU between steps, once every prompt had its first token
 	LoadTime  float64 `json:"load_seconds"`
 	PlanBytes int64   `json:"plan_bytes"`
 	RSS       int64   `json:"rss_bytes"` // at the end; 0 where /proc does not say
@@ -137,6 +139,7 @@ func (f *offlineFlags) load(term *ui.Terminal) (*server.Core, time.Duration, err
 	if err != nil {
 		return nil, 0, err
 	}
+	cfg.Compute.Clock = true
 	start := time.Now()
 	plan, err := makePlan(term, cfg)
 	if err != nil {
@@ -147,7 +150,7 @@ func (f *offlineFlags) load(term *ui.Terminal) (*server.Core, time.Duration, err
 }
 
 // repeat is the timing of one repeat.
-type repeat struct{ prefill, decode, ttft, total float64 }
+type repeat struct{ prefill, decode, ttft, total, idle float64 }
 
 func (f *offlineFlags) measure(ctx context.Context, core *server.Core) (offlineAnswer, error) {
 	a := offlineAnswer{
@@ -177,6 +180,7 @@ func (f *offlineFlags) measure(ctx context.Context, core *server.Core) (offlineA
 	a.Decode = median(func(r repeat) float64 { return r.decode })
 	a.TTFT = median(func(r repeat) float64 { return r.ttft })
 	a.Total = median(func(r repeat) float64 { return r.total })
+	a.Idle = median(func(r repeat) float64 { return r.idle })
 	return a, nil
 }
 
@@ -198,10 +202,20 @@ func (f *offlineFlags) once(ctx context.Context, core *server.Core, rng *rand.Ra
 		streams[i] = s
 	}
 	times := make(chan streamTimes, f.Batch)
-	for _, s := range streams {
-		go func() { times <- follow(ctx, s) }()
+	var firsts atomic.Int64
+	first := func() {
+		if firsts.Add(1) == int64(f.Batch) {
+			core.Clock() // from here on every step decodes
+		}
 	}
-	return f.sum(start, times)
+	for _, s := range streams {
+		go func() { times <- follow(ctx, s, first) }()
+	}
+	r, err := f.sum(start, times)
+	if busy, idle := core.Clock(); busy > 0 {
+		r.idle = idle.Seconds() / (busy + idle).Seconds()
+	}
+	return r, err
 }
 
 // streamTimes are the arrival times of one stream's tokens.
@@ -210,13 +224,17 @@ type streamTimes struct {
 	err error
 }
 
-func follow(ctx context.Context, s *engine.Stream) streamTimes {
+// follow reads a stream to its end and calls first with its first token.
+func follow(ctx context.Context, s *engine.Stream, first func()) streamTimes {
 	var st streamTimes
 	for {
 		ev, err := s.Next(ctx)
 		if err != nil {
 			st.err = err
 			return st
+		}
+		if len(st.at) == 0 && len(ev.Tokens) > 0 {
+			first()
 		}
 		for range ev.Tokens {
 			st.at = append(st.at, time.Now())
@@ -271,7 +289,7 @@ func (f *offlineFlags) print(term *ui.Terminal, a offlineAnswer) error {
 	if f.asJSON {
 		return term.JSON(a)
 	}
-	return ui.Table(term.Out, [][]string{
+	rows := [][]string{
 		{"backend", a.Backend},
 		{"batch x input + output", fmt.Sprintf("%d x %d + %d", a.Batch, a.Input, a.Output)},
 		{"prefill", fmt.Sprintf("%.1f tok/s", a.Prefill)},
@@ -279,7 +297,11 @@ func (f *offlineFlags) print(term *ui.Terminal, a offlineAnswer) error {
 		{"first token", fmt.Sprintf("%.1f ms", a.TTFT*1e3)},
 		{"load", fmt.Sprintf("%.2f s", a.LoadTime)},
 		{"resident", ui.Bytes(a.RSS) + " (plan " + ui.Bytes(a.PlanBytes) + ")"},
-	})
+	}
+	if a.Idle > 0 {
+		rows = append(rows, []string{"device idle between steps", fmt.Sprintf("%.2f %%", 100*a.Idle)})
+	}
+	return ui.Table(term.Out, rows)
 }
 
 // residentBytes is the process's VmHWM, the peak of what was resident.

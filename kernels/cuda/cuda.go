@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"radish/kernels"
 	"radish/kernels/cuda/driver"
@@ -31,6 +32,8 @@ type Options struct {
 	Arch      string        // "": what fits; else an image's name, to force it ("compute_80": PTX)
 	Gemm      string        // "auto" (or ""), "own", "cublaslt"
 	Invariant bool          // a row's result never depends on what shares its step
+	Separate  bool          // every buffer is an allocation of its own, for memory checkers
+	Clock     bool          // measure how long the device works and waits; see Backend.Clock
 }
 
 // Backend is one GPU's queue, memory and kernels. It implements kernels.Backend.
@@ -48,6 +51,7 @@ type Backend struct {
 	gemm      gemm
 	attention attention
 	graphs    graphs
+	clock     clock
 }
 
 // Card is what the device says of itself.
@@ -73,7 +77,7 @@ func New(o Options) (*Backend, error) {
 	if err := driver.Load(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoGPU, err)
 	}
-	b := &Backend{opt: o, kernels: map[string]*kernel{}}
+	b := &Backend{opt: o, kernels: map[string]*kernel{}, mem: memory{separate: o.Separate}}
 	if err := b.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open gpu %d: %w", o.GPU, named(err)), b.Close())
 	}
@@ -101,6 +105,9 @@ func (b *Backend) open() error {
 		return err
 	}
 	if err := b.list.open(&b.mem); err != nil {
+		return err
+	}
+	if err := b.clock.open(b.opt.Clock); err != nil {
 		return err
 	}
 	if err := b.mem.open(); err != nil {
@@ -163,7 +170,10 @@ func (b *Backend) loadImages() error {
 			return err
 		}
 		b.modules, b.arch = append(b.modules, mod), arch
-		for k := range src.Kernels {
+		for k, uses := range src.Kernels {
+			if _, has := uses[compiledAs(arch)]; !has {
+				continue
+			}
 			f, err := mod.Function(k)
 			if err != nil {
 				return err
@@ -173,6 +183,10 @@ func (b *Backend) loadImages() error {
 	}
 	return nil
 }
+
+// compiledAs is the architecture under which the manifest lists the kernels of an image: PTX compute_80 holds those of
+// sm_80.
+func compiledAs(arch string) string { return strings.Replace(arch, "compute_", "sm_", 1) }
 
 // architectures lists the images that a card can run, best first. Hopper code runs on 9.0 alone; sm_80 cubins on 8.x;
 // PTX on everything from 8.0 on, including cards that did not exist when radish was built.
@@ -246,6 +260,7 @@ func (b *Backend) Close() error {
 	if b.stream != nil {
 		keep(b.stream.Wait())
 		keep(b.graphs.close())
+		keep(b.clock.close())
 		keep(b.list.close())
 		b.gemm.close()
 		keep(b.stream.Close())

@@ -10,23 +10,47 @@ import (
 
 // memory owns what was allocated on the device, and scratch that kernels of one step share.
 type memory struct {
-	owned   []driver.Ptr
-	ring    *ring      // made with the first weight
-	raw     driver.Ptr // copies of logits; see rawLogits
-	rawSize int64
-	scratch driver.Ptr // split sums of one operation: written and read within it, in stream order
+	owned    []driver.Ptr
+	block    driver.Ptr // where the next small piece comes from
+	left     int64      // bytes of it
+	separate bool       // no blocks: a memory checker sees where each piece ends
+	ring     *ring      // made with the first weight
+	raw      driver.Ptr // copies of logits; see rawLogits
+	rawSize  int64
+	scratch  driver.Ptr // split sums of one operation: written and read within it, in stream order
 }
 
-// scratchBytes bounds what one operation may keep beside its operands.
-const scratchBytes = 64 << 20
+const (
+	scratchBytes = 64 << 20 // bounds what one operation may keep beside its operands
+	blockBytes   = 8 << 20  // small pieces are cut from blocks: an allocation of its own costs a page of 2 MiB and a system call
+	smallBytes   = 1 << 20
+)
 
 func (m *memory) open() (err error) {
 	m.scratch, err = m.take(scratchBytes)
 	return err
 }
 
-// take reserves n bytes that live until close.
+// take reserves n bytes that live until close, 256 bytes aligned.
 func (m *memory) take(n int64) (driver.Ptr, error) {
+	if n > smallBytes || m.separate {
+		return m.whole(n)
+	}
+	n = (max(n, 1) + 255) &^ 255
+	if n > m.left {
+		p, err := m.whole(blockBytes)
+		if err != nil {
+			return 0, err
+		}
+		m.block, m.left = p, blockBytes
+	}
+	p := m.block
+	m.block, m.left = m.block+driver.Ptr(n), m.left-n
+	return p, nil
+}
+
+// whole is an allocation of its own.
+func (m *memory) whole(n int64) (driver.Ptr, error) {
 	p, err := driver.Alloc(n)
 	if err == nil {
 		m.owned = append(m.owned, p)

@@ -55,6 +55,11 @@ func (b *Backend) send(s *stage) error {
 	if s.arenaUsed > 0 {
 		l.head = append(l.head, driver.Op{Kind: driver.ToDevice, Dst: uint64(l.arena), Src: address(s.arena), Bytes: uint64(s.arenaUsed)})
 	}
+	if b.clock.on {
+		l.head = append(l.head, b.clock.at(l.number).begin.Op())
+		l.head[0], l.head[len(l.head)-1] = l.head[len(l.head)-1], l.head[0] // the order of the copies is free
+		l.tail = append(l.tail, b.clock.at(l.number).end.Op())
+	}
 	if err := b.stream.Exec(l.head, nil); err != nil {
 		return err
 	}
@@ -101,6 +106,9 @@ func (b *Backend) nextStage() error {
 func (f *flight) Wait() error {
 	if err := f.b.await(f.number); err != nil {
 		return fmt.Errorf("wait for step: %w", named(err))
+	}
+	if err := f.b.count(f.number); err != nil {
+		return fmt.Errorf("time step: %w", named(err))
 	}
 	for _, do := range f.after {
 		do()

@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"radish/kernels"
 	"radish/server/model"
@@ -66,7 +67,7 @@ type Runner struct {
 	stopped chan struct{} // closed when the worker has ended
 	mu      sync.Mutex    // guards closed, and steps against being closed during a send
 	closed  bool
-	name    string
+	backend kernels.Backend // the worker's; for what may be asked from anywhere
 	memory  Memory
 	err     error // of closing the backend; read after stopped
 }
@@ -94,7 +95,15 @@ func New(o Options) (*Runner, error) {
 }
 
 // Name describes the backend.
-func (r *Runner) Name() string { return r.name }
+func (r *Runner) Name() string { return r.backend.Name() }
+
+// Clock is how long the device worked and waited between steps since the last call, where the backend measures it.
+func (r *Runner) Clock() (busy, idle time.Duration) {
+	if c, ok := r.backend.(kernels.Clocked); ok {
+		return c.Clock()
+	}
+	return 0, 0
+}
 
 // Memory is what New allocated.
 func (r *Runner) Memory() Memory { return r.memory }
@@ -152,7 +161,7 @@ func (r *Runner) work(o Options, ready chan<- error) {
 		ready <- errors.Join(err, b.Close())
 		return
 	}
-	r.memory, r.name = w.memory(), b.Name()
+	r.memory, r.backend = w.memory(), b
 	frames := make(chan *frame, MaxInFlight)
 	landed := make(chan struct{})
 	go func() {
