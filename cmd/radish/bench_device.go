@@ -93,14 +93,14 @@ func (f *benchDeviceFlags) readShape(files fs.FS) (*bench.Shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := float64(spec.Parameters())
+	n, table := float64(spec.Parameters()), float64(spec.Vocab)*float64(spec.Hidden)
 	if !spec.Tied {
-		n -= float64(spec.Vocab) * float64(spec.Hidden)
+		n -= table
 	}
 	const kvBytes = 2 // of one number; a key and a value
 	h := spec.Heads
 	return &bench.Shape{
-		Parameters: n, WeightBytes: n * f.bits / 8, KVBytes: 2 * kvBytes * float64(spec.Layers*h.KV*h.Dim), Attention: float64(spec.Layers * h.Q * h.Dim),
+		Parameters: n, Head: table, WeightBytes: n * f.bits / 8, KVBytes: 2 * kvBytes * float64(spec.Layers*h.KV*h.Dim), Attention: float64(spec.Layers * h.Q * h.Dim),
 	}, nil
 }
 

@@ -135,18 +135,43 @@ func TestRoofline(t *testing.T) {
 	m := Measures{Concurrency: Concurrency{Peak: 100}, Rates: Rates{Output: 1637.6}}
 	d := a40()
 	d.Model.Attention = 0
-	r := d.roofline(&m, 200)
+	r := d.roofline(&m, contexts{output: 200})
 	if math.Abs(*r.MFU-0.1757) > 1e-4 || math.Abs(r.MaxUser-43.3) > 0.1 || len(r.Impossible) > 0 || r.MBU != nil {
 		t.Errorf("mfu %v, max %v, %v", *r.MFU, r.MaxUser, r.Impossible)
 	}
 	m = Measures{Concurrency: Concurrency{Peak: 11}, Rates: Rates{Output: 2418, PerUser: 220}}
-	if r = d.roofline(&m, 200); len(r.Impossible) != 2 {
+	if r = d.roofline(&m, contexts{output: 200}); len(r.Impossible) != 2 {
 		t.Errorf("%v", r.Impossible)
 	}
 	// One sequence at 40 tok/s reads the weights 40 times a second.
 	m = Measures{Concurrency: Concurrency{Peak: 1}, Rates: Rates{Output: 40}, Latency: Latency{TPOT: &Spread{Mean: 0.025, P50: 0.025}}}
-	if r = d.roofline(&m, 1000); math.Abs(*r.MBU-(16.06e9*40+40*1000*131072)/696e9) > 1e-9 || len(r.Impossible) > 0 {
+	if r = d.roofline(&m, contexts{output: 1000}); math.Abs(*r.MBU-(16.06e9*40+40*1000*131072)/696e9) > 1e-9 || len(r.Impossible) > 0 {
 		t.Errorf("mbu %v, %v", *r.MBU, r.Impossible)
+	}
+}
+
+// TestRooflineOfAnH200 repeats figures worked out by hand for Llama-3-8B in bf16: one 8k prompt a second is 114.4 + 17.6
+// TFLOP; 100 sequences at 1k read 28.4 GB a step, so that 16,900 tok/s are the whole bandwidth.
+func TestRooflineOfAnH200(t *testing.T) {
+	p, _ := FindPeak("NVIDIA H200")
+	d := &Device{Peak: p, Count: 1, Model: Shape{Parameters: 7.505e9, Head: 0.525e9, WeightBytes: 15.01e9, KVBytes: 131072, Attention: 32 * 32 * 128}}
+	m := Measures{Rates: Rates{Input: 8192}}
+	if r := d.roofline(&m, contextsOf(8192, 0, 0)); math.Abs(r.FLOPS/132e12-1) > 0.002 {
+		t.Errorf("%v FLOP/s", r.FLOPS)
+	}
+	half := 0.5 // the second half attends to three quarters on average
+	m.Rates.Cached = &half
+	if r := d.roofline(&m, contextsOf(8192, 0, half)); math.Abs(r.FLOPS/(114.4e12/2+17.6e12*3/4)-1) > 0.002 {
+		t.Errorf("half cached: %v FLOP/s", r.FLOPS)
+	}
+	step := 100 / 16900.0
+	m = Measures{Concurrency: Concurrency{Peak: 100}, Rates: Rates{Output: 16900}, Latency: Latency{TPOT: &Spread{Mean: step, P50: step}}}
+	if r := d.roofline(&m, contexts{output: 1024}); math.Abs(*r.MBU-1) > 0.005 || len(r.Impossible) > 0 || math.Abs(r.MaxUser-319.8) > 0.1 {
+		t.Errorf("mbu %v, %v tok/s a sequence, %v", *r.MBU, r.MaxUser, r.Impossible)
+	}
+	m.Rates.Output, m.Latency.TPOT = 20000, &Spread{Mean: 0.005, P50: 0.005}
+	if r := d.roofline(&m, contexts{output: 1024}); len(r.Impossible) != 1 || !strings.Contains(r.Impossible[0], "bytes/s moved") {
+		t.Errorf("%v", r.Impossible)
 	}
 }
 

@@ -22,7 +22,7 @@ var Definitions = []Definition{
 	{"efficiency", "(output / users) / (output / users of the level with the fewest users)"},
 	{"interval", "95 % confidence interval of the mean over the repeats, Student's t"},
 	{"drift", "(output of the window's second half - first half) / mean; over 10 % the window is not called steady"},
-	{"mfu", "(2 x parameters + 4 x layers x heads x head size x mean context) x (output + computed prompt tokens)/s / peak FLOP/s; parameters without the input embedding; computed: not cached"},
+	{"mfu", "FLOP/s done / peak FLOP/s; a token costs 2 x parameters + 4 x layers x heads x head size x context, parameters without the input embedding, and without the output head for prompt tokens; counted are output tokens (context: prompt + half the output) and prompt tokens that were not cached (context: half the prompt and half its cached part)"},
 	{"mbu", "(weight bytes / mean TPOT + output tok/s x mean context x KV bytes per token) / peak bytes/s; one token per sequence and step (no speculation)"},
 	{"roofline", "a sequence cannot be decoded faster than peak bytes/s / weight bytes, nor all of them together faster than peak FLOP/s allows; beyond it (by 5 %) the level is not valid"},
 	{"energy", "the device's energy counter over the window; idle watts are taken before the first level"},

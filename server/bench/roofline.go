@@ -20,8 +20,9 @@ type Peak struct {
 
 // Shape is what a forward pass costs.
 type Shape struct {
-	Parameters  float64 `json:"parameters"`   // active ones, without the input embedding
-	WeightBytes float64 `json:"weight_bytes"` // read in a step; without the input embedding
+	Parameters  float64 `json:"parameters"`      // active ones, without the input embedding
+	Head        float64 `json:"head_parameters"` // of those, the output head's: prompt tokens need none; 0: not known
+	WeightBytes float64 `json:"weight_bytes"`    // read in a step; without the input embedding
 	KVBytes     float64 `json:"kv_bytes_per_token"`
 	// Attention is layers x query heads x head size.
 	Attention float64 `json:"attention_width"`
@@ -42,17 +43,29 @@ type Roofline struct {
 // slack is how far over the roofline a figure may be before it is called impossible: peaks are nominal.
 const slack = 1.05
 
+// contexts are the mean number of positions that a token attends to.
+type contexts struct{ prompt, output float64 }
+
+// contextsOf are those of answers of the given mean lengths, when a share of the prompt is not computed: what is
+// computed stands at the prompt's end.
+func contextsOf(prompt, output, cached float64) contexts {
+	return contexts{prompt: prompt * (1 + cached) / 2, output: prompt + output/2}
+}
+
+// output and prompt are what one token costs, in FLOP.
+func (s *Shape) output(context float64) float64 { return 2*s.Parameters + 4*s.Attention*context }
+func (s *Shape) prompt(context float64) float64 { return s.output(context) - 2*s.Head }
+
 // roofline judges m. A figure that the device cannot reach says so in Impossible.
-func (d *Device) roofline(m *Measures, context float64) *Roofline {
+func (d *Device) roofline(m *Measures, c contexts) *Roofline {
 	peakFLOPS, peakBytes := d.FLOPS*float64(d.Count), d.Bytes*float64(d.Count)
-	perToken := 2*d.Model.Parameters + 4*d.Model.Attention*context
-	cached := 0.0
+	computed := m.Rates.Input
 	if m.Rates.Cached != nil {
-		cached = *m.Rates.Cached
+		computed *= 1 - *m.Rates.Cached
 	}
 	r := &Roofline{
-		FLOPS:   perToken * (m.Rates.Output + m.Rates.Input*(1-cached)),
-		MaxUser: peakBytes / d.Model.WeightBytes, MaxTotal: peakFLOPS / perToken,
+		FLOPS:   m.Rates.Output*d.Model.output(c.output) + computed*d.Model.prompt(c.prompt),
+		MaxUser: peakBytes / d.Model.WeightBytes, MaxTotal: peakFLOPS / d.Model.output(c.output),
 	}
 	mfu := r.FLOPS / peakFLOPS
 	r.MFU = &mfu
@@ -61,7 +74,7 @@ func (d *Device) roofline(m *Measures, context float64) *Roofline {
 	}
 	r.sequence(m)
 	if m.Latency.TPOT != nil && m.Latency.TPOT.Mean > 0 {
-		r.moved(d, m, context, peakBytes)
+		r.moved(d, m, c.output, peakBytes)
 	}
 	if most := r.MaxUser * float64(max(m.Concurrency.Peak, 1)); m.Rates.Output > slack*most {
 		r.Impossible = append(r.Impossible, fmt.Sprintf("%.1f output tok/s with %d requests in flight, %.1f possible",
@@ -104,8 +117,8 @@ func (d *Device) check() error {
 			return fmt.Errorf("%w: a device's %s is %v", ErrOptions, x.what, x.v)
 		}
 	}
-	if !(d.Model.KVBytes >= 0 && d.Model.Attention >= 0) {
-		return fmt.Errorf("%w: a negative KV size or attention width", ErrOptions)
+	if m := d.Model; !(m.KVBytes >= 0 && m.Attention >= 0 && m.Head >= 0 && m.Head <= m.Parameters) {
+		return fmt.Errorf("%w: a KV size, attention width or output head is negative or too large", ErrOptions)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ type inside struct {
 type answers struct {
 	tokens, chunks, prompt, cached int
 	noUsage, saysCached, good      int
-	perUser, context               float64
+	perUser                        float64
 }
 
 // times are latencies of those answers.
@@ -170,7 +170,6 @@ func (t *tally) usage(r *Request, e2e float64) {
 	a.chunks += len(r.Chunks)
 	a.perUser += float64(r.Completion) / e2e
 	a.prompt += max(r.Prompt, 0)
-	a.context += float64(max(r.Prompt, 0)) + float64(r.Completion)/2
 	if r.Cached >= 0 {
 		a.saysCached++
 		a.cached += r.Cached
@@ -227,7 +226,7 @@ func (t *tally) merge(other *tally) *tally {
 
 func (a *answers) merge(b answers) {
 	*a = answers{a.tokens + b.tokens, a.chunks + b.chunks, a.prompt + b.prompt, a.cached + b.cached,
-		a.noUsage + b.noUsage, a.saysCached + b.saysCached, a.good + b.good, a.perUser + b.perUser, a.context + b.context}
+		a.noUsage + b.noUsage, a.saysCached + b.saysCached, a.good + b.good, a.perUser + b.perUser}
 }
 
 func (t *times) merge(o times) {
@@ -246,8 +245,13 @@ func (t *tally) measures(asked int, o *Options) Measures {
 	if t.inside.window > 0 {
 		m.Concurrency.Achieved = t.inside.busy / t.inside.window
 	}
-	if n := t.counts.Complete - t.answers.noUsage; o.Beside.Device != nil && n > 0 {
-		m.Roofline = o.Beside.Device.roofline(&m, t.answers.context/float64(n))
+	if n := float64(t.counts.Complete - t.answers.noUsage); o.Beside.Device != nil && n > 0 {
+		cached := 0.0
+		if m.Rates.Cached != nil {
+			cached = *m.Rates.Cached
+		}
+		c := contextsOf(float64(t.answers.prompt)/n, float64(t.answers.tokens)/n, cached)
+		m.Roofline = o.Beside.Device.roofline(&m, c)
 	}
 	return m
 }
