@@ -34,6 +34,10 @@ var patients = map[string]struct {
 		p.card("NVIDIA GeForce RTX 5090", 120, "580.95.05", 13000)
 		p.files["usr/local/cuda/version.json"] = `{"cuda": {"version": "12.6.3"}}`
 	}, "py.torch_arch=fail py.kernel_arch=fail py.nvcc=fail"},
+	"few-kernels": {func(t *testing.T, p *patient) {
+		p.torch(t, "2.9.1", "12.8", append(sass(80, 90, 80, 90, 80, 90), fatCode{2, 100, 0x100011}), true)
+		p.card("NVIDIA B200", 100, "580.95.05", 13000)
+	}, "py.torch_arch=fail"},
 	"python39":            {func(_ *testing.T, p *patient) { rejuvenate(p, "3.9") }, "py.version=fail"},
 	"python313":           {func(_ *testing.T, p *patient) { rejuvenate(p, "3.13") }, "py.version=fail"},
 	"abi-mismatch":        {func(t *testing.T, p *patient) { p.torch(t, "2.9.1", "12.8", sass(80, 90), false) }, "py.torch_abi=fail"},

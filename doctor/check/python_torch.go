@@ -131,19 +131,18 @@ func codeText(codes []host.Code) string {
 	return orNone(strings.Join(names, " "))
 }
 
-func runsOn(codes []host.Code, sm int) bool {
-	return slices.ContainsFunc(codes, func(c host.Code) bool { return c.Runs(sm) })
-}
-
 const archRule = "machine code of the same major architecture and no later minor one, or PTX of no later one; sm_90a and the like: exactly"
 
 func torchArch(_ context.Context, m facts) finding {
 	t := m.Python.Torch
 	v := verdict{}
 	for _, sm := range archs(m) {
+		most, few := host.Cover(t.Code, sm)
 		switch {
-		case runsOn(t.Code, sm):
+		case most:
 			v.say(doctor.OK, "torch has code for sm_%d", sm)
+		case few && t.CodeErr == "":
+			v.say(doctor.Fail, "torch %s has code for sm_%d in a few kernels only: \"no kernel image is available\" in the others", t.Version, sm)
 		case t.Library == "" || t.CodeErr != "":
 			v.say(doctor.Unknown, "torch's code could not be read: %s", orNone(t.CodeErr))
 		default:
@@ -193,11 +192,14 @@ func kernelArch(_ context.Context, m facts) finding {
 				continue
 			}
 			f = seen(f, x.Path, "%s", codeText(x.Code))
+			most, few := host.Cover(x.Code, sm)
 			switch {
 			case x.Err != "":
 				v.say(doctor.Unknown, "%s: %s", x.Path, x.Err)
-			case runsOn(x.Code, sm):
+			case most:
 				v.say(doctor.OK, "%s has code for sm_%d", x.Path, sm)
+			case few:
+				v.say(doctor.Warn, "%s has code for sm_%d in a few kernels only", x.Path, sm)
 			case x.Main:
 				v.say(doctor.Fail, "%s has no code for sm_%d", x.Path, sm)
 			default:

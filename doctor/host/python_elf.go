@@ -20,6 +20,7 @@ type Code struct {
 	PTX    bool // text that the driver compiles for any later architecture; else machine code
 	Exact  bool // sm_90a: for this architecture only
 	Family bool // sm_100f: for this major version
+	Files  int  // how many of the library's object files carry it
 }
 
 // Runs says whether a card of architecture sm can run it: machine code on the same major version from its minor on, PTX
@@ -32,6 +33,21 @@ func (c Code) Runs(sm int) bool {
 		return sm >= c.SM
 	}
 	return sm/10 == c.SM/10 && sm >= c.SM
+}
+
+// Cover says how well a card is served: by most of a library's files, by a few of them, or by none. A kernel tuned for one
+// card says nothing about the others in the same library.
+func Cover(codes []Code, sm int) (most, few bool) {
+	usual := 0
+	for _, c := range codes {
+		usual = max(usual, c.Files)
+	}
+	for _, c := range codes {
+		if c.Runs(sm) {
+			most, few = most || 2*c.Files >= usual, true
+		}
+	}
+	return most, few && !most
 }
 
 // String is the compiler's name: "sm_90a", "compute_80".
@@ -69,7 +85,7 @@ const (
 
 // readFat hops from header to header, so that a library of a gigabyte costs a few thousand small reads.
 func readFat(ctx context.Context, r io.ReaderAt, size int64) ([]Code, error) {
-	found := map[Code]bool{}
+	found := map[Code]int{}
 	var head [fatEntry]byte
 	entries := 0
 	for at := int64(0); at+fatHeader <= size; {
@@ -96,7 +112,7 @@ func readFat(ctx context.Context, r io.ReaderAt, size int64) ([]Code, error) {
 			if length < fatEntry || length > uint64(end-at) {
 				return sorted(found), fmt.Errorf("read entry at %d: %w", at, ErrNotFatbin)
 			}
-			found[c] = true
+			found[c]++
 			at += int64(length)
 		}
 		at = end
@@ -122,9 +138,10 @@ func fatCode(b []byte) (c Code, length uint64) {
 	return c, header + payload
 }
 
-func sorted(found map[Code]bool) []Code {
+func sorted(found map[Code]int) []Code {
 	var all []Code
-	for c := range found {
+	for c, n := range found {
+		c.Files = n
 		all = append(all, c)
 	}
 	slices.SortFunc(all, func(a, b Code) int {
@@ -141,7 +158,7 @@ var fatSections = []string{".nv_fatbin", "__nv_relfatbin"}
 
 // gpuCode is every architecture that a library has code for; none for a library without GPU code.
 func gpuCode(ctx context.Context, f *elf.File) ([]Code, error) {
-	found := map[Code]bool{}
+	found := map[Code]int{}
 	var all error
 	for _, name := range fatSections {
 		s := f.Section(name)
@@ -151,7 +168,9 @@ func gpuCode(ctx context.Context, f *elf.File) ([]Code, error) {
 		codes, err := readFat(ctx, s, int64(s.FileSize))
 		all = errors.Join(all, err)
 		for _, c := range codes {
-			found[c] = true
+			n := c.Files
+			c.Files = 0
+			found[c] += n
 		}
 	}
 	return sorted(found), all

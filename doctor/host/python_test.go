@@ -64,6 +64,22 @@ func TestWhichCardRunsWhat(t *testing.T) {
 	}
 }
 
+func TestHowWellACardIsServed(t *testing.T) {
+	// torch 2.9.1's libtorch_cuda.so, counted in the published wheel.
+	torch := []Code{{SM: 70, Files: 397}, {SM: 86, Files: 397}, {SM: 89, Files: 1}, {SM: 90, Files: 397}, {SM: 90, Exact: true, Files: 4}, {SM: 100, Exact: true, Files: 2}}
+	for sm, want := range map[int]string{70: "most", 86: "most", 89: "most", 90: "most", 100: "few", 120: "none", 61: "none"} {
+		got := "none"
+		if most, few := Cover(torch, sm); most {
+			got = "most"
+		} else if few {
+			got = "few"
+		}
+		if got != want {
+			t.Errorf("sm_%d is served by %s, want %s", sm, got, want)
+		}
+	}
+}
+
 func FuzzFatbin(f *testing.F) {
 	f.Add([]byte("\x50\xed\x55\xba\x01\x00\x10\x00\x20\x00\x00\x00\x00\x00\x00\x00"))
 	f.Add(bytes.Repeat([]byte{0xff}, 200))
