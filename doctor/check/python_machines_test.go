@@ -104,18 +104,19 @@ func (l library) build(t *testing.T) string {
 	}
 	write(t, dir, "in.c", src.String())
 	compile(t, dir, args)
-	b, err := os.ReadFile(filepath.Join(dir, "out.so"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	built.libs[key] = string(b)
-	return string(b)
+	built.libs[key] = read(t, filepath.Join(dir, "out.so"))
+	return built.libs[key]
 }
 
-// linkStub is a library to link against: its name, and the version of its one symbol.
+// linkStub is a library to link against: its name, and the version of its one symbol. The caller holds built.
 func linkStub(t *testing.T, dir, file, soname, version string) string {
 	t.Helper()
-	args := []string{"-shared", "-nostdlib", "-fPIC", "-o", file, "stub.c", "-Wl,-soname," + soname, "-Wl,--no-as-needed"}
+	key := soname + " " + version
+	if b, ok := built.libs[key]; ok {
+		write(t, dir, file, b)
+		return file
+	}
+	args := []string{"-shared", "-nostdlib", "-fPIC", "-o", file, "stub.c", "-Wl,-soname," + soname}
 	write(t, dir, "stub.c", "")
 	if version != "" {
 		write(t, dir, "stub.c", "void stub(void) {}")
@@ -123,7 +124,17 @@ func linkStub(t *testing.T, dir, file, soname, version string) string {
 		args = append(args, "-Wl,--version-script=stub.versions")
 	}
 	compile(t, dir, args)
+	built.libs[key] = read(t, filepath.Join(dir, file))
 	return file
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 func compile(t *testing.T, dir string, args []string) {
