@@ -22,7 +22,7 @@ test: build ## run every test that needs no GPU, the import table and the format
 	$(GO) test ./...
 
 race: ## run the concurrent rooms' tests under the race detector
-	$(GO) test -race ./server/engine/... ./server/api/... ./server/runner/... ./server/sched/... ./server ./doctor/...
+	$(GO) test -race ./server/engine/... ./server/api/... ./server/runner/... ./server/sched/... ./server ./doctor/... ./provision/...
 
 lint: ## vet and, where installed, staticcheck
 	$(GO) vet ./...
@@ -40,9 +40,10 @@ fuzz: ## run every fuzz target for a minute
 demo: build ## serve the builtin model, ask it one streamed question twice, stop
 	@bash scripts/demo.sh
 
-e2e: build ## run OpenAI's Node client against the builtin model, and ask real Pythons what doctor read (needs node, npm, python3)
+e2e: build ## run the foreign clients: OpenAI's for Node, real Pythons, Hugging Face's (needs node, npm, python3 with venv)
 	@bash scripts/e2e/run.sh
 	@python3 scripts/e2e/python.py bin/radish
+	@bash scripts/e2e/hub.sh
 
 kernels: ## recompile the CUDA images that radish embeds (fetches NVIDIA's NVRTC into a private prefix)
 	$(GO) run ./scripts/kernels -nvrtc "$$(scripts/kernels/toolkit.sh)"

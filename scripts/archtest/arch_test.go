@@ -56,6 +56,7 @@ var allowed = map[string][]string{
 	"kernels/cuda/image":  {},
 	"kernels/kerneltest":  {"kernels", "kernels/ref"},
 	"kernels/ref":         {"kernels"},
+	"scripts/testhub":     {"provision/hub/hubtest"},
 	"scripts/archtest":    {},
 	"scripts/kernels":     {"kernels/cuda/image"},
 }
