@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 )
 
@@ -116,7 +117,7 @@ func Read(ctx context.Context, o Options) *Facts {
 	ports := later(w, func() []Port { return readPorts(ctx, o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
 	disks := later(w, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
 	cache := later(w, func() Cache { return readCache(ctx, o, f.Env) }, func(why string) Cache { return Cache{Err: why} })
-	others := later(w, func() Others { return readProcesses(o.Root) }, func(why string) Others { return Others{Err: why} })
+	others := later(w, func() Others { return readProcesses(o.Root, os.Getpid()) }, func(why string) Others { return Others{Err: why} })
 	python := later(w, func() *Python { return readPython(ctx, o, f.Env) }, func(why string) *Python { return &Python{Engine: o.Engine, Chosen: -1, Err: why} })
 	model := later(w, func() *Model { return readModel(o, f.Env) }, func(why string) *Model { return &Model{Dir: o.Model, Err: why} })
 	shm := later(w, func() shmSpace { return readShm(o.System) }, func(why string) shmSpace { return shmSpace{err: why} })

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,33 @@ func (d dead) Space(string, uint64) (Space, error) {
 func (d dead) CUDA(context.Context) CUDA {
 	<-d.hang
 	return CUDA{}
+}
+
+// inTurn notes who is on the card at the same time as somebody else.
+type inTurn struct {
+	fake
+	busy *atomic.Bool
+	met  *atomic.Bool
+}
+
+func (i inTurn) use() {
+	i.met.Store(!i.busy.CompareAndSwap(false, true) || i.met.Load())
+	time.Sleep(time.Second)
+	i.busy.Store(false)
+}
+
+func (i inTurn) NVML(context.Context) NVML { i.use(); return NVML{} }
+func (i inTurn) CUDA(context.Context) CUDA { i.use(); return CUDA{Driver: 1} }
+
+// TestOwnContextIsNotSeen: CUDA starts after NVML has looked, or its context would be taken for a stranger's.
+func TestOwnContextIsNotSeen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := inTurn{busy: &atomic.Bool{}, met: &atomic.Bool{}}
+		f := Read(t.Context(), Options{Root: t.TempDir(), System: i})
+		if i.met.Load() || f.NVIDIA.CUDA.Driver != 1 {
+			t.Errorf("side by side %t, cuda %+v", i.met.Load(), f.NVIDIA.CUDA)
+		}
+	})
 }
 
 func TestTokenFileInTime(t *testing.T) {

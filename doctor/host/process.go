@@ -34,14 +34,10 @@ var workers = []string{"sglang::", "VLLM::", "multiprocessing.spawn", "multiproc
 const maxProcesses = 20000
 
 // readProcesses walks /proc once. This process and its children are left out: the probe of the driver is one of them.
-func readProcesses(root string) Others {
+func readProcesses(root string, me int) Others {
 	dirs, err := filepath.Glob(filepath.Join(root, "proc/[0-9]*"))
 	if err != nil || len(dirs) == 0 {
 		return Others{Err: "no process is visible in /proc"}
-	}
-	me := -1
-	if root == "/" {
-		me = os.Getpid()
 	}
 	var all []Process
 	for _, dir := range dirs[:min(len(dirs), maxProcesses)] {

@@ -35,7 +35,7 @@ func TestProcesses(t *testing.T) {
 	if err := os.Symlink("/dev/nvidiactl", filepath.Join(root, "proc/41/fd/8")); err != nil {
 		t.Fatal(err)
 	}
-	o := readProcesses(root)
+	o := readProcesses(root, 60)
 	if o.Err != "" || len(o.List) != 5 {
 		t.Fatalf("others %+v", o)
 	}
@@ -53,7 +53,10 @@ func TestProcesses(t *testing.T) {
 	if p := o.List[1]; p.Parent != 40 || p.State != "D" {
 		t.Errorf("a name with brackets: %+v", p)
 	}
-	if o = readProcesses(t.TempDir()); o.Err == "" {
+	if o = readProcesses(root, 40); len(o.List) != 3 || o.List[0].PID != 50 {
+		t.Errorf("the one who asks and its child are among the others: %+v", o.List)
+	}
+	if o = readProcesses(t.TempDir(), 1); o.Err == "" {
 		t.Error("no /proc, and yet an answer")
 	}
 }

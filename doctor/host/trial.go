@@ -34,7 +34,7 @@ func try(dir string, bytes uint64) Trial {
 		return t
 	}
 	defer f.Close()
-	t.Lock, t.LockLies = lockTwice(f)
+	t.Lock, t.LockLies = lockTwice(f, syscall.Flock)
 	t.Reserve = reserve(f, bytes)
 	if err := os.Symlink("a", filepath.Join(own, "link")); err != nil {
 		t.Symlink = err.Error()
@@ -45,9 +45,9 @@ func try(dir string, bytes uint64) Trial {
 }
 
 // lockTwice takes flock(2) through two openings of one file. Where the second one is given too, locks are words only.
-func lockTwice(f *os.File) (why string, lies bool) {
+func lockTwice(f *os.File, flock func(fd, how int) error) (why string, lies bool) {
 	const ask = syscall.LOCK_EX | syscall.LOCK_NB
-	if err := syscall.Flock(int(f.Fd()), ask); err != nil {
+	if err := flock(int(f.Fd()), ask); err != nil {
 		return fmt.Sprintf("flock: %v", err), false
 	}
 	again, err := os.OpenFile(f.Name(), os.O_RDWR, 0)
@@ -55,7 +55,7 @@ func lockTwice(f *os.File) (why string, lies bool) {
 		return err.Error(), false
 	}
 	defer again.Close()
-	return "", syscall.Flock(int(again.Fd()), ask) == nil
+	return "", flock(int(again.Fd()), ask) == nil
 }
 
 // reserve asks for room without writing. A filesystem that cannot reserve is no error: there only writing tells.

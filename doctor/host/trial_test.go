@@ -3,6 +3,7 @@ package host
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -20,5 +21,23 @@ func TestTrial(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestLocks has the network filesystems that give a lock to everybody, and those that know none.
+func TestLocks(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if why, lies := lockTwice(f, func(int, int) error { return nil }); why != "" || !lies {
+		t.Errorf("two locks on one file: %q, lies %t", why, lies)
+	}
+	if why, lies := lockTwice(f, func(int, int) error { return syscall.ENOSYS }); !strings.Contains(why, "not implemented") || lies {
+		t.Errorf("no locks: %q, lies %t", why, lies)
+	}
+	if why, lies := lockTwice(f, syscall.Flock); why != "" || lies {
+		t.Errorf("this filesystem: %q, lies %t", why, lies)
 	}
 }
