@@ -143,7 +143,12 @@ func upload[T any](l *list, dst driver.Ptr, src []T) {
 	n := len(src) * int(unsafe.Sizeof(src[0]))
 	to := l.pinned(n)
 	copy(to, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(src))), n))
-	op := driver.Op{Kind: driver.ToDevice, Dst: uint64(dst), Src: address(to), Bytes: uint64(n)}
+	l.send(dst, to)
+}
+
+// send queues a copy of pinned memory to the device.
+func (l *list) send(dst driver.Ptr, from []byte) {
+	op := driver.Op{Kind: driver.ToDevice, Dst: uint64(dst), Src: address(from), Bytes: uint64(len(from))}
 	if len(l.body) == 0 {
 		l.head = append(l.head, op)
 		return

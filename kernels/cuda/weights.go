@@ -26,7 +26,7 @@ func (w *weight) Bytes() int64 { return int64(w.out) * int64(w.in) * int64(w.dty
 
 // ring is pinned memory that weights pass through on their way up. It is given back with the first step.
 type ring struct {
-	slots []slot
+	slots [ringSlots]slot
 	next  int
 }
 
@@ -38,6 +38,7 @@ type slot struct {
 const (
 	ringSlots = 8
 	ringBytes = 16 << 20
+	smallPart = 256 << 10 // goes up as an upload does, without the ring
 )
 
 // land gives the ring back once everything in it has gone up.
@@ -50,18 +51,19 @@ func (m *memory) land() error {
 	return r.close()
 }
 
-func newRing() (*ring, error) {
-	r := &ring{slots: make([]slot, ringSlots)}
-	for i := range r.slots {
-		var err error
-		if r.slots[i].mem, err = driver.HostAlloc(ringBytes); err != nil {
-			return nil, errors.Join(err, r.close())
-		}
-		if r.slots[i].done, err = driver.NewEvent(false); err != nil {
-			return nil, errors.Join(err, r.close())
-		}
+// take is the next slot, empty.
+func (r *ring) take() (*slot, error) {
+	s := &r.slots[r.next]
+	r.next = (r.next + 1) % len(r.slots)
+	var err error
+	if s.done != nil {
+		return s, s.done.Wait()
 	}
-	return r, nil
+	if s.mem, err = driver.HostAlloc(ringBytes); err != nil {
+		return nil, err
+	}
+	s.done, err = driver.NewEvent(false)
+	return s, err
 }
 
 func (r *ring) close() error {
@@ -86,12 +88,6 @@ func (b *Backend) Pack(parts ...kernels.Matrix) (kernels.Weight, error) {
 		must(p.Cols == w.in && p.Rows >= 0, "pack: part is %dx%d, want %d columns", p.Rows, p.Cols, w.in)
 		w.out += p.Rows
 	}
-	if b.mem.ring == nil {
-		var err error
-		if b.mem.ring, err = newRing(); err != nil {
-			return nil, err
-		}
-	}
 	var err error
 	if w.at, err = b.mem.take(w.Bytes()); err != nil {
 		return nil, fmt.Errorf("allocate weight %dx%d: %w", w.out, w.in, err)
@@ -112,13 +108,23 @@ func (b *Backend) raise(p kernels.Matrix, to driver.Ptr, d kernels.DType) error 
 	if perRow == 0 || p.Rows == 0 {
 		return nil
 	}
-	rows := max(1, ringBytes/perRow)
 	must(perRow <= ringBytes, "pack: a row of %d bytes", perRow)
+	if p.Rows*perRow <= smallPart {
+		raw := b.list.pinned(p.Rows * perRow)
+		if err := readShare(p, 0, raw, d); err != nil {
+			return err
+		}
+		b.list.send(to, raw)
+		return nil
+	}
+	if b.mem.ring == nil {
+		b.mem.ring = &ring{}
+	}
+	rows := ringBytes / perRow
 	for r := 0; r < p.Rows; r += rows {
 		n := min(rows, p.Rows-r)
-		s := &b.mem.ring.slots[b.mem.ring.next]
-		b.mem.ring.next = (b.mem.ring.next + 1) % ringSlots
-		if err := s.done.Wait(); err != nil {
+		s, err := b.mem.ring.take()
+		if err != nil {
 			return err
 		}
 		if err := readRows(p, r, n, s.mem[:n*perRow], d); err != nil {
