@@ -51,5 +51,8 @@ kernels: ## recompile the CUDA images that radish embeds (fetches NVIDIA's NVRTC
 man: build ## write the manual pages into bin/man/man1
 	bin/radish man bin/man/man1
 
+gputest: ## everything that only a machine with an NVIDIA GPU can judge
+	scripts/gpu/test.sh
+
 clean: ## remove what build made
 	rm -rf bin

@@ -4,7 +4,7 @@
 # also looks for bad memory accesses and races in the kernels' tests. TESTS may hold prebuilt test binaries (see
 # scripts/gpubuild.sh), for a machine without Go.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 export RADISH_GPU=1
 run() { # package pattern
   local bin=${TESTS:-}/$(basename "$1").test
