@@ -61,6 +61,20 @@ type instance struct{ name string }
 
 func (i *instance) add(c *cobra.Command) {
 	c.Flags().StringVar(&i.name, "name", orElse(os.Getenv(nameEnv), "default"), "which instance, if there are several")
+	err := c.RegisterFlagCompletionFunc("name", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		run, _, err := daemonDirs()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		names, err := supervise.Names(run)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag was made two lines above
+	}
 }
 
 func orElse(s, otherwise string) string {

@@ -89,7 +89,7 @@ func (s *Supervisor) ask(q request) response {
 	q.answer = make(chan response, 1)
 	late := time.After(controlTimeout)
 	select {
-	case s.requests <- q:
+	case s.inbox.requests <- q:
 		return <-q.answer
 	case <-s.over:
 		return response{Error: "the supervisor has ended"}

@@ -55,6 +55,9 @@ func Rescue(ctx context.Context, p Place) error {
 	if held, err := p.held(); err != nil {
 		return err
 	} else if held {
+		if st.Supervisor == nil {
+			return fmt.Errorf("end supervisor: the state file does not name it")
+		}
 		if err := st.Supervisor.signal(syscall.SIGKILL); err != nil {
 			return fmt.Errorf("end supervisor: %w", err)
 		}

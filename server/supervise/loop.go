@@ -27,13 +27,17 @@ type Supervisor struct {
 	prober   prober
 	out      *output
 	self     *Identity
+	inbox    inbox
+	over     chan struct{} // closed when the loop has ended
+	talks    sync.WaitGroup
+}
 
+// inbox is how others speak to the loop.
+type inbox struct {
 	reports  chan reported
 	ended    chan ended
 	buried   chan burial
 	requests chan request
-	over     chan struct{} // closed when the loop has ended
-	talks    sync.WaitGroup
 }
 
 // life is where the instance stands.
@@ -66,10 +70,7 @@ func New(cfg Config) (*Supervisor, error) {
 		clock:    clock{tick: cfg.Policy.Tick},
 		life:     life{state: Stopped, desired: up},
 		restarts: restarts{policy: cfg.Policy, jitter: rand.Float64},
-		reports:  make(chan reported),
-		ended:    make(chan ended, 1),
-		buried:   make(chan burial, 1),
-		requests: make(chan request),
+		inbox:    inbox{make(chan reported), make(chan ended, 1), make(chan burial, 1), make(chan request)},
 		over:     make(chan struct{}),
 	}, nil
 }
@@ -125,7 +126,8 @@ func (s *Supervisor) alreadyRunning() error {
 
 func (s *Supervisor) loop(ctx context.Context) error {
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGCHLD,
+		syscall.SIGPIPE) // heard, so that a closed terminal ends the copy of the output and not the server
 	defer signal.Stop(signals)
 	ticks := time.NewTicker(s.cfg.Policy.Tick)
 	defer ticks.Stop()
@@ -141,13 +143,13 @@ func (s *Supervisor) loop(ctx context.Context) error {
 		case <-ticks.C:
 			s.tick()
 			reap.again(s.worker)
-		case m := <-s.reports:
+		case m := <-s.inbox.reports:
 			s.report(m)
-		case e := <-s.ended:
+		case e := <-s.inbox.ended:
 			s.mourn(e)
-		case b := <-s.buried:
+		case b := <-s.inbox.buried:
 			s.after(b)
-		case q := <-s.requests:
+		case q := <-s.inbox.requests:
 			q.answer <- s.serve(q)
 		case r := <-s.prober.results:
 			s.probed(r)
@@ -165,6 +167,7 @@ func (s *Supervisor) loop(ctx context.Context) error {
 // heard acts on a signal to the supervisor.
 func (s *Supervisor) heard(sig os.Signal, reap *reaper) {
 	switch sig {
+	case syscall.SIGPIPE:
 	case syscall.SIGCHLD:
 		reap.pass(s.worker)
 	case syscall.SIGHUP:
@@ -200,7 +203,7 @@ func (s *Supervisor) warn(text string) {
 func (s *Supervisor) start(reason string) {
 	oom, _ := s.cfg.Hooks.OOMKills()
 	s.out.begin()
-	w, err := spawn(s.cfg.Worker, s.reports, s.ended, s.out.take)
+	w, err := spawn(s.cfg.Worker, s.inbox.reports, s.inbox.ended, s.out.take)
 	if err != nil {
 		s.fail(Exit{Code: -1, Reason: err.Error()}, Verdict{Retry: true, Reason: err.Error()}, 0)
 		return
@@ -321,7 +324,7 @@ func (s *Supervisor) mourn(e ended) {
 		s.move(Stopping, "the worker has ended: clearing up")
 	}
 	s.worker = nil
-	go func() { s.buried <- w.bury(end, s.outfit) }()
+	go func() { s.inbox.buried <- w.bury(end, s.outfit) }()
 }
 
 // after decides what follows when nothing of a worker is left.
