@@ -192,7 +192,9 @@ func (h *healthCheck) token(ctx context.Context) (string, error) {
 	h.before = before
 	res, err := h.post(ctx, "/v1/completions", map[string]any{"model": h.model, "prompt": "Hello", "max_tokens": 5, "temperature": 0})
 	if ctx.Err() != nil {
-		if now, countErr := h.counter(context.WithoutCancel(ctx)); countErr == nil && now > before {
+		late, stop := context.WithTimeout(context.WithoutCancel(ctx), h.timeout)
+		defer stop()
+		if now, countErr := h.counter(late); countErr == nil && now > before {
 			h.busy = true
 			return fmt.Sprintf("no answer within %s, but %.0f tokens for others meanwhile: busy", h.timeout, now-before), nil
 		}

@@ -80,7 +80,8 @@ type ending struct {
 // the first event.
 func stream(url string, tokens int, begun func()) ending {
 	body := fmt.Sprintf(`{"model":"builtin","prompt":"Tell me everything","max_tokens":%d,"stream":true,"ignore_eos":true,"temperature":1}`, tokens)
-	res, err := http.Post(url+"/v1/completions", "application/json", strings.NewReader(body))
+	patient := http.Client{Timeout: 3 * time.Minute} // a stream that never ends fails the test instead of holding it up
+	res, err := patient.Post(url+"/v1/completions", "application/json", strings.NewReader(body))
 	if err != nil {
 		return ending{err: err.Error()}
 	}
