@@ -49,10 +49,8 @@ type doctorFlags struct {
 	python     string
 	every      time.Duration
 	wait       time.Duration
-	record     string
-	replay     string
-	network    bool
-	noNetwork  bool
+	tape       struct{ record, replay string }
+	hub        struct{ always, never bool }
 }
 
 func newDoctorCommand(term *ui.Terminal) *cobra.Command {
@@ -97,10 +95,10 @@ to wake its cards more time.
 	f.BoolVar(&fl.watch, "watch", false, "go on and tell what changes (text only)")
 	f.DurationVar(&fl.every, "interval", 5*time.Second, "time between two looks of --watch, at least 1s")
 	f.DurationVar(&fl.wait, "wait", host.DefaultWait, "how long to wait for a driver or disk that does not answer")
-	f.BoolVar(&fl.network, "network", false, "ask the Hugging Face hub too: names, clock, token, access, rate limit")
-	f.BoolVar(&fl.noNetwork, "no-network", false, "do not ask the hub, not even for --for ORG/MODEL")
-	f.StringVar(&fl.record, "record", "", "write the facts, secrets masked, into this directory")
-	f.StringVar(&fl.replay, "replay", "", "judge facts that --record wrote instead of this machine")
+	f.BoolVar(&fl.hub.always, "network", false, "ask the Hugging Face hub too: names, clock, token, access, rate limit")
+	f.BoolVar(&fl.hub.never, "no-network", false, "do not ask the hub, not even for --for ORG/MODEL")
+	f.StringVar(&fl.tape.record, "record", "", "write the facts, secrets masked, into this directory")
+	f.StringVar(&fl.tape.replay, "replay", "", "judge facts that --record wrote instead of this machine")
 	for _, name := range []string{"record", "replay"} {
 		if err := f.MarkHidden(name); err != nil {
 			panic(err) // the flag was defined two lines above
@@ -162,7 +160,7 @@ func (fl doctorFlags) check() error {
 		return fmt.Errorf("port %d is not between 1 and 65535", fl.port)
 	case fl.watch && fl.output != "text":
 		return fmt.Errorf("watch tells text only, not %s", fl.output)
-	case fl.network && fl.noNetwork:
+	case fl.hub.always && fl.hub.never:
 		return errors.New("network and no-network exclude each other")
 	case fl.wait < 100*time.Millisecond:
 		return fmt.Errorf("wait %s is shorter than 100ms", fl.wait)
@@ -238,8 +236,8 @@ func diagnose(ctx context.Context, checks []doctor.Check, fl doctorFlags) (*doct
 	if err != nil {
 		return nil, err
 	}
-	if fl.record != "" {
-		if err := facts.Record(fl.record); err != nil {
+	if fl.tape.record != "" {
+		if err := facts.Record(fl.tape.record); err != nil {
 			return nil, err
 		}
 	}
@@ -270,8 +268,8 @@ func gpuCode() ([]string, error) {
 
 // gather reads this machine, or the facts of another one.
 func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
-	if fl.replay != "" {
-		return host.Replay(fl.replay)
+	if fl.tape.replay != "" {
+		return host.Replay(fl.tape.replay)
 	}
 	dir, err := os.Getwd()
 	if err != nil {
@@ -294,9 +292,9 @@ func gather(ctx context.Context, fl doctorFlags) (*host.Facts, error) {
 		Wait: fl.wait, Network: host.AskIfNeeded, Proxy: http.ProxyFromEnvironment, Kernels: code, Engine: fl.engine,
 		Python: fl.python}
 	switch {
-	case fl.network:
+	case fl.hub.always:
 		o.Network = host.AskAlways
-	case fl.noNetwork:
+	case fl.hub.never:
 		o.Network = host.AskNever
 	}
 	return host.Read(ctx, o), nil

@@ -182,12 +182,13 @@ func (f *startFlags) preflight(ctx context.Context, term *ui.Terminal) error {
 	if err := plan.Close(); err != nil {
 		return err
 	}
-	fl := doctorFlags{port: f.serve.http.Port, skip: []string{"huggingface"}}
+	// One local model on one device: what downloads and engines over several cards need does not keep it from starting.
+	fl := doctorFlags{port: f.serve.http.Port, skip: []string{"huggingface", "network", "storage", "lim.shm", "gpu.nvlink"}}
 	if cfg.Model.Files == nil {
 		fl.model = cfg.Model.Path
 	}
 	if f.serve.model.where == "cpu" {
-		fl.skip = append(fl.skip, "gpu")
+		fl.skip = append(fl.skip, "gpu", "model.vram", "model.dtype_arch")
 	}
 	if fl.port == 0 {
 		fl.skip = append(fl.skip, "ports")

@@ -75,6 +75,7 @@ func elsewhere(m facts, rule string) finding {
 	default:
 		f = seen(is(doctor.OK, rule, "%s is not here yet: %d files, %s to fetch", x.Repo, r.Files, bytesText(r.Bytes)), "the hub's list",
 			"%d files, %d bytes, %d of weights", r.Files, r.Bytes, r.Weights)
+		f = fixed(f, doctor.RunCommand, "radish pull "+x.Repo+" fetches it")
 	}
 	return seen(f, source, "no snapshot of main")
 }
@@ -112,7 +113,7 @@ func modelHeaders(_ context.Context, m facts) finding {
 	}
 	if len(x.Broken) > 0 {
 		f := is(doctor.Fail, rule, "%d files are damaged, the first is %s", len(x.Broken), x.Broken[0])
-		return fixed(seen(f, x.Dir, "%s", strings.Join(x.Broken[:min(5, len(x.Broken))], "; ")), doctor.RunCommand, "fetch these files again")
+		return fixed(seen(f, x.Dir, "%s", strings.Join(x.Broken[:min(5, len(x.Broken))], "; ")), doctor.RunCommand, "fetch these files again; in the cache, radish models verify --fix and radish pull do")
 	}
 	return seen(is(doctor.OK, rule, "%d files", x.Weights), x.Dir, "every header fits its file")
 }

@@ -187,7 +187,7 @@ func duplicates(_ context.Context, m facts) finding {
 	f := is(doctor.OK, rule, "none in %d repositories, %s", c.Repos, bytesText(c.Bytes))
 	switch {
 	case sum > 0:
-		f = fixed(is(doctor.Warn, rule, "%d files lie here twice, %s in all", len(c.Duplicates), bytesText(sum)), doctor.RunCommand, "keep one of each and link the other")
+		f = fixed(is(doctor.Warn, rule, "%d files lie here twice, %s in all", len(c.Duplicates), bytesText(sum)), doctor.RunCommand, "radish models dedupe makes one of each two; in another directory, name it")
 	case c.Cut:
 		f = is(doctor.Unknown, rule, "the directories are too large to be walked in time")
 	}

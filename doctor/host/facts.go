@@ -115,7 +115,8 @@ func Read(ctx context.Context, o Options) *Facts {
 	nvml := later(w, func() NVML { defer close(asked); return o.System.NVML(ctx) }, func(why string) NVML { return NVML{Err: why} })
 	cuda := later(w, func() CUDA { <-asked; return o.System.CUDA(ctx) }, func(why string) CUDA { return CUDA{Err: why} })
 	ports := later(w, func() []Port { return readPorts(ctx, o) }, func(why string) []Port { return []Port{{Number: o.Port, Err: why}} })
-	disks := later(w, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
+	// Trying a disk makes a directory: an interrupt waits until it is removed again.
+	disks := later(waiter{context.WithoutCancel(w.parent), o.Wait}, func() []Disk { return readDisks(o, f.Env) }, func(why string) []Disk { return []Disk{{Use: "model cache", Err: why}} })
 	cache := later(w, func() Cache { return readCache(ctx, o, f.Env) }, func(why string) Cache { return Cache{Err: why} })
 	others := later(w, func() Others { return readProcesses(o.Root, os.Getpid()) }, func(why string) Others { return Others{Err: why} })
 	python := later(w, func() *Python { return readPython(ctx, o, f.Env) }, func(why string) *Python { return &Python{Engine: o.Engine, Chosen: -1, Err: why} })
