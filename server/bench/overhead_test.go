@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	stampTokens = 100
+	stampTokens = 60
 	stampGap    = 50 * time.Millisecond // 20 tokens/s a stream
 )
 
@@ -123,6 +124,8 @@ func measureClient(b *testing.B, address string) {
 	b.ReportMetric(rep.Concurrency.Achieved, "streams")
 	b.ReportMetric(float64(rep.Health.Resident)/(1<<20), "MiB")
 	b.ReportMetric(rep.Health.CPU*100, "cpu-%")
+	wall := w.pulse.after.at.Sub(w.pulse.before.at).Seconds()
+	b.ReportMetric(rep.Health.CPU*float64(runtime.GOMAXPROCS(0))*wall/l.tally.received*1e6, "cpu-us/token")
 	b.ReportMetric(rep.Health.LagP99*1e3, "lag-p99-ms")
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
 		b.Logf("load average %s", strings.TrimSpace(string(load)))
