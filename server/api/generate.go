@@ -93,7 +93,7 @@ type nativeBody struct {
 
 type nativeMeta struct {
 	ID         string          `json:"id"`
-	Finish     map[string]any  `json:"finish_reason"`
+	Finish     any             `json:"finish_reason"` // null until the end, as in SGLang
 	Prompt     int             `json:"prompt_tokens"`
 	Completion int             `json:"completion_tokens"`
 	Cached     int             `json:"cached_tokens"`

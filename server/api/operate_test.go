@@ -190,8 +190,13 @@ func TestGenerateStreamIsCumulative(t *testing.T) {
 			t.Fatalf("%q does not continue %q", b.Text, last)
 		}
 		last = b.Text
+		ends := b.Meta.Finish != nil
+		if ends != (line == lines[len(lines)-2]) || !ends && !strings.Contains(line, `"finish_reason":null`) {
+			t.Errorf("finish_reason of %s", line)
+		}
 	}
-	if last != script || whole.Text != script || b.Meta.ID != "me" || b.Meta.Finish["type"] != "stop" ||
+	finish, _ := b.Meta.Finish.(map[string]any)
+	if last != script || whole.Text != script || b.Meta.ID != "me" || finish["type"] != "stop" ||
 		b.Meta.Completion != len(script)+1 || len(b.Meta.Output) != len(script) || len(b.IDs) != len(script)+1 {
 		t.Errorf("last %+v", b)
 	}
