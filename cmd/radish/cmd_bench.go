@@ -29,7 +29,7 @@ func newBenchCommand(term *ui.Terminal) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newBenchOfflineCommand(term), newBenchServeCommand(term), newBenchCompareCommand(term),
-		newBenchReportCommand(term), newBenchRadixCommand(term), newBenchAdviseCommand(term))
+		newBenchReportCommand(term), newBenchRadixCommand(term), newBenchAdviseCommand(term), newBenchKernelsCommand(term))
 	return c
 }
 
