@@ -214,6 +214,16 @@ type Clocked interface {
 	Clock() (busy, idle time.Duration)
 }
 
+// Fused is what a Backend may offer beside its operations: a product together with what follows it. Each reports whether
+// it took the product; when not, nothing was queued and the caller queues the two operations one after the other.
+type Fused interface {
+	// LinearAdd: dst [n x out] F32 += x [n x in] act times w transposed, plus bias [1 x out] F32 if present.
+	LinearAdd(dst, x Tensor, w Weight, bias Tensor) bool
+	// LinearSwiGLU: dst [n x m] act = silu(gate) * up, where gate and up are the first and the last m columns of x times w
+	// [2m x in] transposed, plus bias [1 x 2m] F32 if present.
+	LinearSwiGLU(dst, x Tensor, w Weight, bias Tensor) bool
+}
+
 // Backend runs operations on one device. A Backend is used by one goroutine at a time.
 type Backend interface {
 	// Name is a short description such as "cpu avx512-bf16 x2".

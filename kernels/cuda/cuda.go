@@ -31,6 +31,7 @@ type Options struct {
 	Act       kernels.DType // BF16, or F32 for comparisons
 	Arch      string        // "": what fits; else an image's name, to force it ("compute_80": PTX)
 	Gemm      string        // "auto" (or ""), "own", "cublaslt"
+	Tuning    string        // file that keeps what tuning found between starts; "": none
 	Invariant bool          // a row's result never depends on what shares its step
 	Separate  bool          // every buffer is an allocation of its own, for memory checkers
 	Clock     bool          // measure how long the device works and waits; see Backend.Clock

@@ -99,6 +99,7 @@ func (b *Backend) Pack(parts ...kernels.Matrix) (kernels.Weight, error) {
 		}
 		at += driver.Ptr(int64(p.Rows) * int64(p.Cols) * int64(w.dtype.Size()))
 	}
+	b.gemm.packed(w)
 	return w, nil
 }
 

@@ -119,7 +119,7 @@ func build(f file, headers map[string]string, check bool) (image.Source, error) 
 			}
 			out.Kernels[name][arch] = use
 		}
-		if strings.Contains(log, "warning") {
+		if strings.Contains(log, "warning") || strings.Contains(log, "Potential Performance Loss") {
 			fmt.Print(log)
 		}
 		if check {

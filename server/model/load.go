@@ -22,6 +22,7 @@ type loader struct {
 func Load(b kernels.Backend, spec *Spec, src weights.Source) (*Model, error) {
 	l := &loader{src: src, b: b, seen: map[string]bool{}}
 	m := &Model{spec: spec, b: b, layers: make([]layer, spec.Layers)}
+	m.fused, _ = b.(kernels.Fused)
 	m.embed = l.pack(spec.Hidden, part{"model.embed_tokens.weight", spec.Vocab})
 	for i := range m.layers {
 		l.layer(&m.layers[i], spec, i)

@@ -12,6 +12,8 @@
 //	  d = (silu(g) * u) Wdown
 //	logits = rmsnorm(x + d) Whead                  only for the rows that are asked for, a slice at a time
 //
+// On a backend that fuses (kernels.Fused) the products add to x themselves, and d is absent.
+//
 // How it is used: New turns a checkpoint's weights.Config into a Spec or refuses it; Spec.Plan tells the bytes before anything
 // is allocated; Load packs the weights; NewWorkspace reserves what a step needs; Forward and Logits queue one step.
 //
@@ -32,6 +34,7 @@ const LogitRows = 64
 type Model struct {
 	spec    *Spec
 	b       kernels.Backend
+	fused   kernels.Fused // nil where b has none
 	embed   kernels.Weight
 	head    kernels.Weight // embed itself when tied
 	norm    kernels.Tensor

@@ -6,12 +6,13 @@ import (
 	"radish/kernels"
 )
 
-// Workspace is the memory of one step. The three arenas are shared by tensors that are never alive together: the act
-// arena holds first the normed rows, then attention's answer, then the feed-forward's middle; the wide arena holds
-// queries, keys and values, then gate and up.
+// Workspace is the memory of one step. Its arenas are shared by tensors that are never alive together: the act arena
+// holds first the normed rows, then attention's answer, then the normed rows and the feed-forward's middle behind them;
+// the wide arena holds queries, keys and values, then gate and up.
 type Workspace struct {
 	ids              kernels.Buffer
 	x, delta         kernels.Tensor // [rows x Hidden] F32
+	added            bool           // delta is in x already
 	cos, sin         kernels.Tensor // [rows x Dim/2] F32
 	acts, wides      kernels.Buffer
 	rowsX, rowsDelta kernels.Tensor // [logits x Hidden] F32
@@ -50,7 +51,7 @@ func (s *Spec) arenas(act kernels.DType, room Room) [10]arena {
 		{kernels.I32, rows, 1},
 		{f, rows, h}, {f, rows, h},
 		{f, rows, half}, {f, rows, half},
-		{act, rows, max(h, q, s.Inter)},
+		{act, rows, max(q, h+s.Inter)},
 		{f, rows, max(2*s.Inter, q+s.qkvRows())},
 		{f, logits, h}, {f, logits, h},
 		{act, logits, h},
@@ -90,8 +91,25 @@ func (ws *Workspace) Bytes() int64 { return ws.bytes }
 // IDs is the [1 x n] I32 tensor that Forward reads the step's tokens from.
 func (ws *Workspace) IDs(n int) kernels.Tensor { return kernels.Whole(ws.ids, 1, n) }
 
-func (ws *Workspace) act(n, cols int) kernels.Tensor  { return kernels.Whole(ws.acts, n, cols) }
+func (ws *Workspace) act(n, cols int) kernels.Tensor { return kernels.Whole(ws.acts, n, cols) }
+
+// middle is the feed-forward's middle, behind the n x hidden rows that it is made from: one kernel may read them and
+// write it.
+func (ws *Workspace) middle(n, hidden, cols int) kernels.Tensor {
+	t := ws.act(n, cols)
+	t.Off = n * hidden
+	return t
+}
+
 func (ws *Workspace) wide(n, cols int) kernels.Tensor { return kernels.Whole(ws.wides, n, cols) }
+
+// pending is what the next norm is to add to the first n rows of x: absent when nothing is.
+func (ws *Workspace) pending(n int) kernels.Tensor {
+	if ws.added {
+		return kernels.Tensor{}
+	}
+	return ws.delta.Head(n)
+}
 
 // projections splits the wide arena into queries, keys and values as projected, and the rotated queries after them.
 func (ws *Workspace) projections(h kernels.Heads, n int) (qkv, q kernels.Tensor) {

@@ -42,4 +42,4 @@ rd_result rd_cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, rd_handle f, in
 rd_result rd_cuGetErrorName(rd_result r, const char **s);
 rd_result rd_cuGetErrorString(rd_result r, const char **s);
 rd_result rd_module(rd_handle *m, const void *image, char *log, int bytes);
-rd_result rd_tensor_map(void *map, rd_ptr base, uint64_t cols, uint64_t rows, uint64_t stride_bytes, uint32_t box_cols, uint32_t box_rows, int swizzle, int promotion);
+rd_result rd_tensor_map(void *map, rd_ptr base, int rank, const uint64_t *dims, const uint64_t *stride_bytes, const uint32_t *box, int swizzle, int promotion);

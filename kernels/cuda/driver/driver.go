@@ -309,12 +309,25 @@ const (
 // NewTensorMap encodes a row-major matrix [rows x cols], rows stride elements apart, read in boxes [boxRows x boxCols].
 // Elements outside the matrix read as zero.
 func NewTensorMap(base Ptr, rows, cols, stride, boxRows, boxCols, swizzle int) (TensorMap, error) {
+	return encode(base, []C.uint64_t{C.uint64_t(cols), C.uint64_t(rows)}, []C.uint64_t{C.uint64_t(2 * stride)},
+		[]C.uint32_t{C.uint32_t(boxCols), C.uint32_t(boxRows)}, swizzle)
+}
+
+// NewPairMap encodes two dense matrices [rows x cols], the second right behind the first, read in boxes that take 8 rows
+// of the first, the same 8 of the second, the next 8 of the first and so on, boxRows of each. rows is a multiple of 8.
+func NewPairMap(base Ptr, rows, cols, boxRows, boxCols, swizzle int) (TensorMap, error) {
+	row := C.uint64_t(2 * cols)
+	return encode(base, []C.uint64_t{C.uint64_t(cols), 8, 2, C.uint64_t(rows / 8)}, []C.uint64_t{row, row * C.uint64_t(rows), row * 8},
+		[]C.uint32_t{C.uint32_t(boxCols), 8, 2, C.uint32_t(boxRows / 8)}, swizzle)
+}
+
+func encode(base Ptr, dims, strides []C.uint64_t, box []C.uint32_t, swizzle int) (TensorMap, error) {
 	var m TensorMap
 	aligned := C.aligned_alloc(64, 128)
 	defer C.free(aligned)
 	const promote256 = 3
-	err := check("cuTensorMapEncodeTiled", C.rd_tensor_map(aligned, C.rd_ptr(base), C.uint64_t(cols), C.uint64_t(rows),
-		C.uint64_t(2*stride), C.uint32_t(boxCols), C.uint32_t(boxRows), C.int(swizzle), promote256))
-	copy(m[:], C.GoBytes(aligned, 128))
+	err := check("cuTensorMapEncodeTiled", C.rd_tensor_map(aligned, C.rd_ptr(base), C.int(len(dims)), &dims[0], &strides[0], &box[0],
+		C.int(swizzle), promote256))
+	copy(m[:], unsafe.Slice((*byte)(aligned), 128))
 	return m, err
 }

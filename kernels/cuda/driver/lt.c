@@ -20,6 +20,7 @@ typedef struct { lt_algo algo; size_t workspace; int state; float waves; int res
 	X(cublasLtMatmulPreferenceDestroy, (rd_handle)) \
 	X(cublasLtMatmulPreferenceSetAttribute, (rd_handle, int, const void *, size_t)) \
 	X(cublasLtMatmulAlgoGetHeuristic, (rd_handle, rd_handle, rd_handle, rd_handle, rd_handle, rd_handle, rd_handle, int, lt_heuristic *, int *)) \
+	X(cublasLtMatmulAlgoCheck, (rd_handle, rd_handle, rd_handle, rd_handle, rd_handle, rd_handle, const lt_algo *, lt_heuristic *)) \
 	X(cublasLtMatmul, (rd_handle, rd_handle, const void *, const void *, rd_handle, const void *, rd_handle, const void *, const void *, rd_handle, void *, rd_handle, const lt_algo *, void *, size_t, rd_handle))
 #define DECLARE(name, args) static int (*p_##name) args;
 ENTRIES(DECLARE)
@@ -79,6 +80,16 @@ void rd_lt_plan_pick(rd_lt_plan *p, int candidate, rd_ptr workspace, size_t byte
 	p->workspace_bytes = bytes;
 }
 
+// rd_lt_plan_follow makes p run as the plan `as` does, where that algorithm suits p's shape and workspace.
+int rd_lt_plan_follow(rd_lt_plan *p, const rd_lt_plan *as) {
+	lt_heuristic seen;
+	memset(&seen, 0, sizeof seen);
+	const lt_algo *algo = &as->found[as->picked].algo;
+	int rc = p_cublasLtMatmulAlgoCheck(lt, p->desc, p->a, p->b, p->d, p->d, algo, &seen);
+	if (rc || seen.state || seen.workspace > p->workspace_bytes) return 0;
+	p->found[p->picked].algo = *algo;
+	return 1;
+}
 
 void rd_lt_plan_free(rd_lt_plan *p) {
 	if (p->desc) p_cublasLtMatmulDescDestroy(p->desc);

@@ -171,12 +171,11 @@ rd_result rd_module(rd_handle *m, const void *image, char *log, int bytes) {
 	return p_cuModuleLoadDataEx(m, image, 2, keys, values);
 }
 
-// rd_tensor_map encodes a two-dimensional map of 2-byte elements (bfloat16), dims and box innermost first.
-rd_result rd_tensor_map(void *map, rd_ptr base, uint64_t cols, uint64_t rows, uint64_t stride_bytes,
-                        uint32_t box_cols, uint32_t box_rows, int swizzle, int promotion) {
+// rd_tensor_map encodes a map of 2-byte elements (bfloat16); dims, strides and box go from the innermost outwards.
+rd_result rd_tensor_map(void *map, rd_ptr base, int rank, const uint64_t *dims, const uint64_t *stride_bytes,
+                        const uint32_t *box, int swizzle, int promotion) {
 	enum { BF16 = 9, INTERLEAVE_NONE = 0, FILL_ZERO = 0 };
-	uint64_t dims[2] = {cols, rows}, strides[1] = {stride_bytes};
-	uint32_t box[2] = {box_cols, box_rows}, step[2] = {1, 1};
+	uint32_t step[4] = {1, 1, 1, 1};
 	if (!p_cuTensorMapEncodeTiled) return 801; // CUDA_ERROR_NOT_SUPPORTED
-	return p_cuTensorMapEncodeTiled(map, BF16, 2, (void *)base, dims, strides, box, step, INTERLEAVE_NONE, swizzle, promotion, FILL_ZERO);
+	return p_cuTensorMapEncodeTiled(map, BF16, rank, (void *)base, dims, stride_bytes, box, step, INTERLEAVE_NONE, swizzle, promotion, FILL_ZERO);
 }
