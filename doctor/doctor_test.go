@@ -267,6 +267,10 @@ func TestMinor(t *testing.T) {
 		if r.Verdict != c.want || !r.Findings[1].Minor || r.Findings[0].Minor || r.Counts[c.minor] == 0 {
 			t.Errorf("%s and a minor %s: %s", c.major, c.minor, r.Verdict)
 		}
+		b, err := r.JUnit()
+		if red := strings.Contains(string(b), "<error") || strings.Contains(string(b), "<failure"); err != nil || red != (c.want == Fail || c.major == Unknown) {
+			t.Errorf("%s and a minor %s as JUnit: %v\n%s", c.major, c.minor, err, b)
+		}
 		if c.minor == Unknown && !strings.Contains(r.Text(false), "[?]") {
 			t.Errorf("an unknown is not told: %s", r.Text(false))
 		}

@@ -157,19 +157,25 @@ type message struct {
 }
 
 // JUnit is the report as one JUnit testsuite: fail becomes a failure, unknown and crashed become errors, skipped stays
-// skipped, and a warning passes with its text in system-out.
+// skipped, and a warning passes with its text in system-out. A minor check's unknown, which does not decide the verdict,
+// is skipped with its reason: JUnit has no word for it that neither fails a build nor passes.
 func (r *Report) JUnit() ([]byte, error) {
-	s := suite{Name: "radish doctor", Tests: len(r.Findings), Time: r.Time, Failures: r.Counts[Fail],
-		Errors: r.Counts[Unknown] + r.Counts[Crashed], Skipped: r.Counts[Skipped]}
+	s := suite{Name: "radish doctor", Tests: len(r.Findings), Time: r.Time}
 	for _, f := range r.Findings {
 		c := testcase{Class: f.Family, Name: f.ID}
-		switch f.State {
-		case Fail:
+		switch {
+		case f.State == Fail:
 			c.Failure = &message{f.Summary}
-		case Unknown, Crashed:
+			s.Failures++
+		case f.State == Unknown && f.Minor:
+			c.Skipped = &message{"unknown: " + f.Summary}
+			s.Skipped++
+		case f.State == Unknown || f.State == Crashed:
 			c.Error = &message{string(f.State) + ": " + f.Summary}
-		case Skipped:
+			s.Errors++
+		case f.State == Skipped:
 			c.Skipped = &message{f.Summary}
+			s.Skipped++
 		default:
 			c.Out = string(f.State) + ": " + f.Summary
 		}

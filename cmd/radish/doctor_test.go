@@ -88,3 +88,25 @@ func TestGPUCode(t *testing.T) {
 		t.Errorf("code %v, %v", code, err)
 	}
 }
+
+// TestProbeLoadsTheLibrary runs the hidden command as doctor does, on a driver library that refuses and on one that works.
+func TestProbeLoadsTheLibrary(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for macro, want := range map[string]string{"-DINIT=802": "CUDA_ERROR_SYSTEM_NOT_READY", "-DINIT=0": "Fake GPU"} {
+		dir := t.TempDir()
+		cc := exec.CommandContext(t.Context(), "cc", "-shared", "-fPIC", "-w", macro, "-o", filepath.Join(dir, "libcuda.so.1"), "../../doctor/host/testdata/fakecuda.c")
+		if out, err := cc.CombinedOutput(); err != nil {
+			t.Fatalf("cc: %v\n%s", err, out)
+		}
+		ask := exec.CommandContext(t.Context(), exe)
+		ask.Args = []string{"radish", "__probe", "cuda"}
+		ask.Env = append(os.Environ(), "LD_LIBRARY_PATH="+dir)
+		out, err := ask.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%s: %v\n%s", macro, err, out)
+		}
+	}
+}

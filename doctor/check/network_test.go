@@ -47,6 +47,7 @@ func TestNetworkRows(t *testing.T) {
 		{"token", whoami, whois(429, true), doctor.Unknown, "429"},
 		{"token", whoami, whois(200, false), doctor.Warn, "not sent"},
 		{"token", whoami, noToken, doctor.Skipped, "no token"},
+		{"token's file", token, &host.Facts{Env: host.Env{Token: host.Token{Err: "no answer within 500ms"}}}, doctor.Unknown, "no answer"},
 		{"access", access, onNetwork(host.Network{}), doctor.Skipped, "no repository"},
 		{"access", access, to(host.Answer{Status: 200}), doctor.OK, ""},
 		{"access", access, to(host.Answer{Status: 401}), doctor.Fail, "missing, private or gated"},
