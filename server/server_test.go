@@ -31,8 +31,17 @@ func config() server.Config {
 		HTTP:    server.HTTPConfig{Host: "127.0.0.1", DrainTimeout: 5 * time.Second},
 		Sched:   server.SchedConfig{Policy: sched.LPM, MaxTotalTokens: 16384, MaxRunning: 16},
 		Memory:  server.Machine{Available: 4 << 30, Source: "test"},
-		Compute: server.ComputeConfig{Kernels: os.Getenv("RADISH_CPU")},
+		Compute: compute(),
 	}
+}
+
+// compute is the CPU, or the GPU when make gputest asks for it. A test may not depend on its neighbours in a batch, so the
+// GPU is asked for the same.
+func compute() server.ComputeConfig {
+	if os.Getenv("RADISH_GPU") != "" {
+		return server.ComputeConfig{Device: "cuda", Kernels: os.Getenv("RADISH_GPU_ARCH"), Invariant: true}
+	}
+	return server.ComputeConfig{Kernels: os.Getenv("RADISH_CPU")}
 }
 
 // start runs a server until the test ends and checks that it ends well.

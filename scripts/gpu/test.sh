@@ -2,7 +2,7 @@
 # Everything that only a machine with an NVIDIA GPU can judge: kernels against the reference, model families against
 # transformers' goldens, cache hits to the bit, and the same through the portable PTX. With compute-sanitizer installed it
 # also looks for bad memory accesses and races in the kernels' tests. TESTS may hold prebuilt test binaries (see
-# scripts/gpubuild.sh), for a machine without Go.
+# scripts/gpu/build.sh), for a machine without Go.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export RADISH_GPU=1
@@ -15,6 +15,7 @@ for image in "" compute_80; do
   echo "== kernels, ${image:-best image}"; run kernels/cuda .
   echo "== model families, ${image:-best image}"; run server/model 'Golden|Plan'
   echo "== runner, ${image:-best image}"; run server/runner .
+  echo "== server, ${image:-best image}"; run server .
 done
 if command -v compute-sanitizer >/dev/null; then
   unset RADISH_GPU_ARCH; export RADISH_SANITIZE=1

@@ -120,6 +120,9 @@ func load() error {
 			said = append(said, text)
 		}
 	}
+	if len(said) > 0 && strings.HasPrefix(said[0], "symbol ") {
+		return fmt.Errorf("load CUDA driver: it is too old: %s; radish needs driver 525 or newer", said[0])
+	}
 	if len(said) > 0 {
 		return fmt.Errorf("load CUDA driver: %s", said[0])
 	}
