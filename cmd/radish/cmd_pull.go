@@ -122,6 +122,9 @@ func pull(ctx context.Context, term *ui.Terminal, client *hub.Client, st *store.
 	snap, err := client.Pull(ctx, plan, show)
 	show.close()
 	if err != nil {
+		if fl.asJSON {
+			show.event(pullEvent{Event: "error", Text: err.Error(), Code: exitCodeHub(err)})
+		}
 		return err
 	}
 	if fl.asJSON {
@@ -194,6 +197,7 @@ type pullEvent struct {
 	Done   int64        `json:"done_bytes"`
 	Total  int64        `json:"total_bytes"`
 	Dir    string       `json:"dir,omitempty"`
+	Code   int          `json:"code,omitempty"` // of an error: the exit status
 }
 
 // pullShow shows a pull's progress: bars, lines or events.

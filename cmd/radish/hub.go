@@ -161,6 +161,8 @@ func adviseDisk(err error, model string) error {
 		return advise(err, "radish models list shows what can go (radish models rm); HF_HUB_CACHE may name a larger disk")
 	case errors.Is(err, store.ErrNotCached):
 		return advise(err, "radish pull %s", model)
+	case errors.Is(err, context.Canceled):
+		return advise(err, "radish pull %s goes on where this stopped", model)
 	case errors.Is(err, hub.ErrHash), hub.IsNetwork(err):
 		return advise(err, "radish pull %s again: what has come is kept", model)
 	}

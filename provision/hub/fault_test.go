@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"radish/provision/hub/hubtest"
 	"radish/provision/store"
@@ -96,6 +99,9 @@ func TestFaults(t *testing.T) {
 			r.hub.Break(c.fault)
 			s, n, err := r.pull(Request{})
 			r.honest()
+			if text := fmt.Sprint(err, n.texts); strings.Contains(text, "Signature") {
+				t.Errorf("a signed link is shown: %s", text)
+			}
 			if c.note != "" && !n.saw(c.note) {
 				t.Errorf("no note of %q among %q", c.note, n.kinds)
 			}
@@ -259,6 +265,42 @@ func TestNoRoom(t *testing.T) {
 				t.Errorf("%s: %s was fetched before there was room", name, q.Path)
 			}
 		}
+	}
+}
+
+// TestDiskFull fills a real disk in the middle of a pull: the pull stops at once, keeps what it has, and goes on when
+// there is room again. Where no tmpfs can be mounted the gate before the first byte is all that is judged, by TestNoRoom.
+func TestDiskFull(t *testing.T) {
+	r := newRig(t)
+	if err := unix.Mount("tmpfs", r.st.Dir, "tmpfs", 0, "size=3m"); err != nil {
+		t.Run("the gate alone: tmpfs cannot be mounted here ("+err.Error()+")", TestNoRoom)
+		return
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(r.st.Dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	r.opts.Disk = fullDisk{free: 1 << 50}
+	r.opts.Connections = 1 // the largest file first, then what no longer fits
+	_, n, err := r.pull(Request{})
+	if !errors.Is(err, store.ErrNoSpace) {
+		t.Fatalf("ended with %v", err)
+	}
+	if n.saw(NoteRetry) {
+		t.Error("a full disk was tried again")
+	}
+	r.honest()
+	if err := unix.Mount("tmpfs", r.st.Dir, "tmpfs", unix.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	s, n, err := r.pull(Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.whole(s, defaults...)
+	if n.have == 0 {
+		t.Error("nothing was kept")
 	}
 }
 

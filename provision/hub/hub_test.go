@@ -68,6 +68,7 @@ func (r *rig) pull(req Request) (store.Snapshot, *notes, error) {
 type notes struct {
 	mu          sync.Mutex
 	kinds       []NoteKind
+	texts       []string
 	have, total int64
 	bytes       int64
 }
@@ -76,6 +77,7 @@ func (n *notes) Note(x Note) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.kinds = append(n.kinds, x.Kind)
+	n.texts = append(n.texts, x.Text)
 }
 
 func (n *notes) Bytes(_ store.Path, k int64) {

@@ -164,8 +164,8 @@ func (s *Store) Lease(ctx context.Context, r Repo, wait Waiter) (*Lease, error) 
 }
 
 func (s *Store) localLock(ctx context.Context, r Repo, wait func()) (*fileLock, error) {
-	if err := os.MkdirAll(s.LockDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make lock directory: %w", err)
+	if err := privateDir(s.LockDir); err != nil {
+		return nil, err
 	}
 	dir, err := filepath.EvalSymlinks(s.Dir)
 	if err != nil {
@@ -173,6 +173,21 @@ func (s *Store) localLock(ctx context.Context, r Repo, wait func()) (*fileLock, 
 	}
 	name := sha256.Sum256([]byte(filepath.Join(dir, r.folder())))
 	return waitLock(ctx, filepath.Join(s.LockDir, "pull-"+hex.EncodeToString(name[:16])+".lock"), 0o600, wait)
+}
+
+// privateDir makes a directory that nobody else can have prepared: in /tmp anybody may have.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make lock directory: %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("stat lock directory: %w", err)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !info.IsDir() || !ok || int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("use lock directory %s: it is not a directory of this user", dir)
+	}
+	return nil
 }
 
 // claim writes the owner file, over one whose owner is gone, or says who else lives by it.

@@ -332,6 +332,17 @@ func TestLease(t *testing.T) {
 	}
 }
 
+// TestLockDirectory refuses one that somebody else may have prepared.
+func TestLockDirectory(t *testing.T) {
+	s, _ := newStore(t)
+	link := filepath.Join(t.TempDir(), "link")
+	check(t, os.Symlink(t.TempDir(), link))
+	s.LockDir = link
+	if _, err := s.Lease(t.Context(), repo, nil); err == nil {
+		t.Error("a link was taken for the lock directory")
+	}
+}
+
 // TestBlobLock takes the lock that Python's filelock takes, flock on HASH.lock, and follows a removed lock file.
 func TestBlobLock(t *testing.T) {
 	s, _ := newStore(t)
