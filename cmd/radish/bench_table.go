@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"radish/cmd/internal/ui"
@@ -37,7 +39,7 @@ func benchProgress(term *ui.Terminal) func(bench.Progress) {
 	}
 }
 
-// printBench writes a column per level, then what to know, then what the words mean.
+// printBench writes a column per level, then what the words mean, and last what to know of these figures.
 func printBench(term *ui.Terminal, res *bench.Result) error {
 	rows := make([][]string, len(benchRows))
 	for i, row := range benchRows {
@@ -49,18 +51,18 @@ func printBench(term *ui.Terminal, res *bench.Result) error {
 	if err := ui.Table(term.Out, rows); err != nil {
 		return err
 	}
+	for _, d := range bench.Definitions {
+		term.Say("%s: %s", d.Name, d.Text)
+	}
 	for _, l := range res.Levels {
 		for _, why := range l.Reasons {
 			term.Say("%s: %s", loadOf(l), why)
 		}
-		for what, n := range l.Failures {
-			term.Say("%s: %d x %s", loadOf(l), n, what)
+		for _, what := range slices.Sorted(maps.Keys(l.Failures)) {
+			term.Say("%s: %d x %s", loadOf(l), l.Failures[what], what)
 		}
 	}
 	printSaturation(term, res.Saturation)
-	for _, d := range bench.Definitions {
-		term.Say("%s: %s", d.Name, d.Text)
-	}
 	return nil
 }
 
