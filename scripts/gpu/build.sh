@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what scripts/gpu/test.sh and speed.sh run, for a GPU machine without Go: build.sh DIR, then carry DIR there and
-# set TESTS=DIR and RADISH_BINARY=DIR/radish.
+# set TESTS=DIR and BINARY=DIR/radish.
 set -euo pipefail
 to=$(realpath -m "$1"); mkdir -p "$to"
 cd "$(dirname "$0")/../.."

@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 model=$(realpath "$1"); shift
 parts=${*:-offline http ttft radix}
-radish=${RADISH_BINARY:-bin/radish}
+radish=${BINARY:-bin/radish}
 gemm=${GEMM:-auto}
 port=${PORT:-31999}
 common=(--model-path "$model" --device cuda --gemm "$gemm")
