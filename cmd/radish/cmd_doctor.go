@@ -42,6 +42,7 @@ type doctorFlags struct {
 	list, all  bool
 	only, skip []string
 	model      string
+	kernels    bool
 	port       int
 	host       string
 	fix, watch bool
@@ -75,6 +76,7 @@ to wake its cards more time.
   radish doctor --for meta-llama/Llama-3.2-1B    the same of a repository: access, disk, memory
   radish doctor --only container,port.bind       some families or checks, and what they depend on
   radish doctor --engine sglang                  the Python side too: versions, CUDA, architectures, ABI
+  radish doctor --kernels                        do the cards compute what the reference computes
   radish doctor --fix                            run the fixes that destroy nothing and need no root, each shown first
   radish doctor --watch --skip ports             then one line for every check that changes, until interrupted
   radish doctor --output json | jq .verdict      schema ` + doctor.Schema + `
@@ -89,6 +91,7 @@ to wake its cards more time.
 	f.StringSliceVar(&fl.only, "only", nil, "run these ids, families or patterns only")
 	f.StringSliceVar(&fl.skip, "skip", nil, "leave these ids, families or patterns out")
 	f.StringVar(&fl.model, "for", "", "a model directory, or ORG/MODEL, to judge as well")
+	f.BoolVar(&fl.kernels, "kernels", false, "run every GPU kernel of this binary against the reference, on each card; takes seconds")
 	f.StringVar(&fl.engine, "engine", "", "an engine in Python to judge as well: "+strings.Join(check.Engines(), ", "))
 	f.StringVar(&fl.python, "python", "", "the environment or interpreter to judge with --engine, instead of the one found")
 	f.BoolVar(&fl.fix, "fix", false, "show and run the safe fixes, then judge again")
@@ -140,12 +143,16 @@ func runDoctor(c *cobra.Command, term *ui.Terminal, fl doctorFlags) error {
 	return verdictError(report)
 }
 
-// checks is all of them; the Python side only for who asks for it.
+// checks is all of them; the Python side and the kernels' self-test only for who asks for them.
 func (fl doctorFlags) checks() []doctor.Check {
-	if fl.engine == "" && !fl.list {
-		return check.All()
+	all := check.All()
+	if fl.kernels || fl.list {
+		all = append(all, selfTestCheck())
 	}
-	return append(check.All(), check.Python()...)
+	if fl.engine == "" && !fl.list {
+		return all
+	}
+	return append(all, check.Python()...)
 }
 
 func (fl doctorFlags) check() error {

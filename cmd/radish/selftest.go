@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"radish/cmd/internal/ui"
+	"radish/doctor"
+	"radish/doctor/host"
 	"radish/kernels"
 	"radish/kernels/cuda"
 	"radish/kernels/cuda/image"
@@ -59,6 +62,40 @@ func testCard(c server.ComputeConfig) error {
 		err = fmt.Errorf("%w: %w", cuda.ErrWrong, err)
 	}
 	return errors.Join(err, b.Close())
+}
+
+// selfTestCheck is doctor's check that tests every visible card's kernels.
+func selfTestCheck() doctor.Check {
+	return doctor.Check{
+		ID: "gpu.selftest", Family: "gpu", Title: "the GPU kernels compute what the reference does",
+		DependsOn: []string{"gpu.kernels"}, Timeout: time.Minute, Run: selfTest,
+	}
+}
+
+func selfTest(context.Context, *host.Facts) doctor.Finding {
+	f := doctor.Finding{State: doctor.OK, Rule: "every operation of every visible card must agree with the reference, on fresh random inputs"}
+	tested := 0
+	for gpu := 0; ; gpu++ {
+		card, _, _, err := cuda.Survey(gpu)
+		if err != nil {
+			if gpu == 0 {
+				f.State, f.Summary = doctor.Unknown, err.Error()
+			}
+			break
+		}
+		began := time.Now()
+		err = testCard(server.ComputeConfig{GPU: gpu, Kernels: os.Getenv(imageEnv)})
+		value := fmt.Sprintf("passed in %.1f s", time.Since(began).Seconds())
+		if err != nil {
+			f.State, f.Summary, value = doctor.Fail, fmt.Sprintf("%s: %v", card.Name, err), err.Error()
+		}
+		tested++
+		f.Evidence = append(f.Evidence, doctor.Evidence{Source: fmt.Sprintf("kernels on gpu %d, %s", gpu, card.Name), Value: value})
+	}
+	if f.State == doctor.OK {
+		f.Summary = fmt.Sprintf("%d cards tested", tested)
+	}
+	return f
 }
 
 // trustKey names a card with a driver and a set of images.
