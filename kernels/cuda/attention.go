@@ -12,12 +12,21 @@ import (
 // attention is what the attention kernels keep beside the scratch that they share with others.
 type attention struct {
 	tickets driver.Ptr // counters of arrived partial results, all zero between launches
-	plans   []*plan    // of the step: one for each window that its layers have
+	plans   []*plan    // the first `live` are of the step: one for each window that its layers have
+	live    int
 	order   planner
 }
 
 // ticketCount bounds the rows, times key-value heads, that may have several partial results in one launch.
 const ticketCount = 1 << 18
+
+func (a *attention) open(m *memory, l *list) (err error) {
+	a.order.gain = shareGain
+	if a.tickets, err = m.take(4 * ticketCount); err == nil {
+		l.zero(a.tickets, 4*ticketCount)
+	}
+	return err
+}
 
 // attentionArgs is Attention in src/attn.cuh.
 type attentionArgs struct {
@@ -120,14 +129,16 @@ func apart(dim int) int {
 
 // decodeShared is the shared memory of a block of attn_decode_*: see its last lines.
 func decodeShared(dim int) int {
-	warps, stages := 4, 4
+	warps, stages := 4, 2
 	switch {
 	case dim > 128:
-		warps, stages = 2, 3
-	case dim > 64:
+		warps = 2
+	case dim <= 32:
+		stages = 4
+	case dim <= 64:
 		stages = 3
 	}
-	return 2048 + warps*stages*2*16*apart(dim)
+	return 4*mostKeys + warps*stages*2*16*apart(dim)
 }
 
 // tallShared is that of attn_prefill_*: queries, and two stages of keys and values.

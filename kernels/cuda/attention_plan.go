@@ -44,9 +44,10 @@ type plan struct {
 }
 
 const (
-	tileRows  = 128 // query rows of a tall tile
-	shortTile = 16  // and of a short one
-	shortRows = 32  // sequences of at most this many query rows are short
+	tileRows  = 128  // query rows of a tall tile
+	shortTile = 16   // and of a short one
+	shortRows = 32   // sequences of at most this many query rows are short
+	mostKeys  = 1024 // of a short tile: MOST in src/attn_decode.cu
 
 	keyBlock    = 128 // tall tiles' keys come in blocks
 	leastBlocks = 4   // and a piece of a tile has so many, or it is not worth its partial result
@@ -55,36 +56,35 @@ const (
 // chunk is how many keys one block of the decode kernel takes for a row at a position: fixed by that alone. 256 keeps 32
 // blocks busy at 1k; longer memory needs fewer partial results more than it needs blocks.
 func chunk(pos int32) int32 {
-	if pos < 4096 {
+	switch {
+	case pos < 4096:
 		return 256
+	case pos < 16384:
+		return 512
 	}
-	return 512
+	return mostKeys
 }
 
 // plan is the step's plan for a kind of layer, made and placed with the first attention that asks for it.
 func (b *Backend) plan(k *kv, h kernels.Heads, window int32) *plan {
 	at := &b.attention
-	if b.step.splits == nil {
-		at.plans = at.plans[:0]
-		b.step.splits = &splits{}
+	if !b.step.planned {
+		at.live, b.step.planned = 0, true
 	}
-	for _, p := range at.plans {
+	for _, p := range at.plans[:at.live] {
 		if p.heads == h && p.window == window && p.size == k.shape.PageSize {
 			return p
 		}
 	}
-	if at.tickets == 0 {
-		var err error
-		if at.tickets, err = b.mem.take(4 * ticketCount); err != nil {
-			panic("cuda: attention tickets: " + err.Error())
-		}
-		b.list.zero(at.tickets, 4*ticketCount)
+	if at.live == len(at.plans) {
+		at.plans = append(at.plans, &plan{})
 	}
-	p := &plan{heads: h, window: window, size: k.shape.PageSize}
+	p := at.plans[at.live]
+	at.live++
+	p.heads, p.window, p.size = h, window, k.shape.PageSize
 	p.slots = min(scratchBytes/(4*h.Q*(h.Dim+2)), ticketCount/h.KV)
 	at.order.make(p, &b.step, b.card.SMs, b.opt.Invariant)
 	b.placePlan(p)
-	at.plans = append(at.plans, p)
 	return p
 }
 
@@ -97,8 +97,10 @@ func (b *Backend) placePlan(p *plan) {
 			if len(s.items) > 0 {
 				s.count = roomy(len(s.items))
 				// Blocks that stay look for their next item until they find one without rows.
-				end := s.count + over(b.card.SMs, p.heads.KV)
-				s.items = append(s.items, make([]item, end-len(s.items))...)
+				end := s.count + over(2*b.card.SMs, p.heads.KV)
+				for len(s.items) < end {
+					s.items = append(s.items, item{})
+				}
 				s.at = place(&b.list, s.items)
 			}
 		}
@@ -115,9 +117,6 @@ func roomy(n int) int {
 	return (n + step - 1) / step * step
 }
 
-// splits marks that the step's plans were made; see attention.plans.
-type splits struct{}
-
 // planner makes plans. Its slices are kept from step to step.
 type planner struct {
 	*plan
@@ -125,6 +124,7 @@ type planner struct {
 	group     int32 // query heads of a key-value head
 	sms       int
 	invariant bool
+	gain      int64     // bytes that a shared pass must save
 	rows      []rowItem // in the order of the items
 	listed    []int32   // of each row of the step, where in rows it is
 	short     []int     // sequences
@@ -133,6 +133,8 @@ type planner struct {
 	used      int       // slots of the last wave
 	segments  []segment
 	order     []int
+	tall      []int // sequences
+	cuts      []tile
 }
 
 // make fills p.
@@ -143,15 +145,16 @@ func (o *planner) make(p *plan, s *step, sms int, invariant bool) {
 	o.listed = append(o.listed[:0], make([]int32, len(s.pos))...)
 	o.prefix = append(o.prefix[:0], make([]int32, n)...)
 	o.before = append(o.before[:0], make([]int32, n)...)
-	p.waves = append(p.waves, wave{})
-	var tall []int
+	p.waves = p.waves[:0]
+	o.nextWave()
+	o.tall = o.tall[:0]
 	for i := range n {
 		switch rows := s.ragged.RowStart[i+1] - s.ragged.RowStart[i]; {
 		case rows == 0:
 		case (invariant || rows*o.group <= shortRows) && int(o.partsOf(i, s.ragged.Start[i], s.ragged.Start[i]+rows)) <= p.slots:
 			o.short = append(o.short, i)
 		default:
-			tall = append(tall, i)
+			o.tall = append(o.tall, i)
 		}
 	}
 	o.share()
@@ -159,7 +162,20 @@ func (o *planner) make(p *plan, s *step, sms int, invariant bool) {
 		o.decode(i)
 	}
 	o.cascade()
-	o.tiles(tall)
+	o.tiles()
+}
+
+// nextWave begins a wave, in the memory of one of an earlier step where there is one.
+func (o *planner) nextWave() {
+	if len(o.waves) < cap(o.waves) {
+		o.waves = o.waves[:len(o.waves)+1]
+		w := o.wave()
+		w.tall = pass{items: w.tall.items[:0]}
+		w.short = pass{items: w.short.items[:0]}
+	} else {
+		o.waves = append(o.waves, wave{})
+	}
+	o.used = 0
 }
 
 // wave is the one being filled.
@@ -170,7 +186,7 @@ func (o *planner) wave() *wave { return &o.waves[len(o.waves)-1] }
 func (o *planner) take(row, n, parts int32) int32 {
 	first := int32(len(o.rows))
 	if need := int(n * parts); parts > 1 && o.used+need > o.slots {
-		o.waves, o.used = append(o.waves, wave{}), 0
+		o.nextWave()
 	}
 	for i := range n {
 		o.listed[row+i] = int32(len(o.rows))
@@ -229,11 +245,10 @@ func (o *planner) chunks(i int, row, n int32) {
 type tile struct{ seq, row, n, from, end int32 }
 
 // tiles plans tall sequences. Heavy tiles come first, so that the card does not wait for one at the end.
-func (o *planner) tiles(tall []int) {
+func (o *planner) tiles() {
 	r, each := &o.step.ragged, max(1, tileRows/o.group)
-	var all []tile
-	total := int32(0)
-	for _, i := range tall {
+	all, total := o.cuts[:0], int32(0)
+	for _, i := range o.tall {
 		for row := r.RowStart[i]; row < r.RowStart[i+1]; row += each {
 			n := min(each, r.RowStart[i+1]-row)
 			from := int32(0)
@@ -245,6 +260,7 @@ func (o *planner) tiles(tall []int) {
 			all = append(all, t)
 		}
 	}
+	o.cuts = all
 	slices.SortStableFunc(all, func(a, b tile) int { return cmp.Compare(b.end-b.from, a.end-a.from) })
 	// Each multiprocessor's fair share of blocks; longer tiles are cut.
 	share := max(leastBlocks, int32(over(int(total)*o.heads.KV, o.sms)))

@@ -15,7 +15,7 @@ type segment struct {
 
 const (
 	shareLeast = 256      // positions worth a tile
-	shareGain  = 24 << 20 // bytes that need not be read twice, for a launch more to pay
+	shareGain  = 48 << 20 // bytes that need not be read twice, for a launch more to pay
 )
 
 // share finds what short sequences have in common, in time proportional to the page tables, and plans to read it once
@@ -31,7 +31,7 @@ func (o *planner) share() {
 		saved += int64(s.to-s.from) * int64(len(s.seqs)-1) * int64(4*o.heads.KV*o.heads.Dim)
 		blocks += (s.to - s.from + keyBlock - 1) / keyBlock * ((o.rowsOf(s) + each - 1) / each)
 	}
-	if saved < shareGain {
+	if saved < o.gain {
 		o.segments = o.segments[:0]
 		return
 	}

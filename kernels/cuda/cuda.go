@@ -114,6 +114,9 @@ func (b *Backend) open() error {
 	if err := b.mem.open(); err != nil {
 		return err
 	}
+	if err := b.attention.open(&b.mem, &b.list); err != nil {
+		return err
+	}
 	return b.gemm.open(b)
 }
 

@@ -1,6 +1,8 @@
 package cuda
 
 import (
+	"math/bits"
+
 	"radish/kernels"
 	"radish/kernels/cuda/driver"
 )
@@ -81,11 +83,11 @@ type ropeArgs struct {
 	q, qkv       view
 	cos, sin     view
 	qnorm, knorm driver.Ptr
-	layout       layout
+	cells        driver.Ptr // [rows]: page, and place in it
 	pool         pool
 	heads        int32 // of queries
 	eps          float32
-	kvBF16, wide int32
+	kvBF16, _    int32
 }
 
 // RopeAppend queues norms, rotation and the append.
@@ -97,8 +99,13 @@ func (b *Backend) RopeAppend(q, qkv kernels.Tensor, mem kernels.KV, r kernels.Ro
 	a := ropeArgs{q: see("rope q", q, n, h.Q*h.Dim, kernels.F32), qkv: see("rope qkv", qkv, n, (h.Q+2*h.KV)*h.Dim, kernels.F32),
 		cos: see("rope cos", r.Cos, n, h.Dim/2, kernels.F32), sin: see("rope sin", r.Sin, n, h.Dim/2, kernels.F32),
 		qnorm: seeOr("rope qnorm", r.QNorm, h.Dim).p, knorm: seeOr("rope knorm", r.KNorm, h.Dim).p,
-		layout: b.layout(), pool: k.layer(r.Layer), heads: int32(h.Q), eps: r.Eps, kvBF16: b.isBF16()}
-	launch(b, "rope_append", grid{x: n, y: over(h.Q+2*h.KV, 8), threads: 256}, a)
+		cells: b.cells(k), pool: k.layer(r.Layer), heads: int32(h.Q), eps: r.Eps, kvBF16: b.isBF16()}
+	name, heads := "rope_append", 8
+	if lanes := h.Dim / 8; h.Dim%8 == 0 && bits.OnesCount(uint(lanes)) == 1 && a.q.aligned(16, 4) && a.qkv.aligned(16, 4) &&
+		a.cos.aligned(16, 4) && a.sin.aligned(16, 4) && a.qnorm%16 == 0 && a.knorm%16 == 0 {
+		name, heads = "rope_append4", 256/lanes
+	}
+	launch(b, name, grid{x: n, y: over(h.Q+2*h.KV, heads), threads: 256}, a)
 }
 
 type swigluArgs struct {

@@ -14,8 +14,8 @@ type step struct {
 	last     int     // largest page number, plus one
 	placed   bool
 	at       layout
-	splits   *splits // attention's plan, made with the first attention of the step
-	place    []cell  // of each row, in pages of placeOf positions
+	planned  bool   // attention's plans were made, with the first attention of the step
+	place    []cell // of each row, in pages of placeOf positions
 	placeAt  driver.Ptr
 	placeOf  int
 }
@@ -41,7 +41,7 @@ func (b *Backend) Begin(r *kernels.Ragged) {
 	s.ragged.Start = append(s.ragged.Start[:0], r.Start...)
 	s.ragged.PageStart = append(s.ragged.PageStart[:0], r.PageStart...)
 	s.ragged.Pages = append(s.ragged.Pages[:0], r.Pages...)
-	s.pos, s.seq, s.last, s.placed, s.splits = s.pos[:0], s.seq[:0], 0, false, nil
+	s.pos, s.seq, s.last, s.placed, s.planned = s.pos[:0], s.seq[:0], 0, false, false
 	for i := range n {
 		must(r.RowStart[i] <= r.RowStart[i+1] && r.PageStart[i] <= r.PageStart[i+1] && r.Start[i] >= 0, "begin: sequence %d runs backwards", i)
 		for j := r.RowStart[i]; j < r.RowStart[i+1]; j++ {
@@ -63,7 +63,7 @@ func (b *Backend) layout() layout {
 		r := &s.ragged
 		s.at = layout{pos: place(l, s.pos), seq: place(l, s.seq), rowStart: place(l, r.RowStart), start: place(l, r.Start),
 			pageStart: place(l, r.PageStart), pages: place(l, r.Pages), rows: int32(len(s.pos)), seqs: int32(r.Seqs())}
-		s.placed, s.splits, s.placeOf = true, nil, 0
+		s.placed, s.planned, s.placeOf = true, false, 0
 	}
 	return s.at
 }

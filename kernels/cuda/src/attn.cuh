@@ -5,7 +5,7 @@
 
 // Item is one block's work for one key-value head: the queries of n rows against the keys from..end of one page table.
 struct Item {
-	int first, n;   // rows[first] to rows[first+n], all with the same number of partial results; n 0: nothing to do
+	int first, n;   // rows[first] to rows[first+n], all with one partial result or all with several; n 0: nothing to do
 	int table;      // where in layout.pages the page table begins
 	int from, end;  // positions of the keys
 	int part;       // which of its rows' partial results this is
@@ -129,17 +129,17 @@ template <int DP> DEVICE void deliver(const Attention &a, const Item &it, int he
 // call it, after they wrote their shares to sums and stats, and meet at barrier BAR. flags is shared memory for it.n
 // numbers.
 template <int THREADS, int BAR = 0> DEVICE void finish(const Attention &a, const Item &it, int head, int *flags) {
-	__threadfence();
 	asm volatile("bar.sync %0, %1;" ::"n"(BAR), "n"(THREADS) : "memory");
 	for (int i = threadIdx.x; i < it.n; i += THREADS) {
 		Row row = load_row(a, it.first + i);
 		int *ticket = a.tickets + row.slot * a.pool.heads + head;
-		bool last = atomicAdd(ticket, 1) == row.parts - 1;
+		int before;  // released: what the whole block wrote; acquired: what the other blocks did
+		asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], 1;" : "=r"(before) : "l"(ticket) : "memory");
+		bool last = before == row.parts - 1;
 		if (last) *ticket = 0;
 		flags[i] = last;
 	}
 	asm volatile("bar.sync %0, %1;" ::"n"(BAR), "n"(THREADS) : "memory");
-	__threadfence();
 	int lane = threadIdx.x % 32, dim = a.pool.dim, heads = a.pool.heads * a.group;
 	for (int i = threadIdx.x / 32; i < it.n * a.group; i += THREADS / 32) {
 		if (!flags[i / a.group]) continue;

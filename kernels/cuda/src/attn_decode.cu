@@ -3,10 +3,12 @@
 // are rounded to bfloat16). Bits: a row's result depends on its position and its keys alone, because chunks, tiles and
 // the order of every sum are fixed by positions.
 //
-// A block takes up to 16 query rows (rows of the step times query heads of one key-value head) and a chunk of at most 512
+// A block takes up to 16 query rows (rows of the step times query heads of one key-value head) and a chunk of at most MOST
 // keys. Its warps share nothing until the end: each streams every WARPS-th tile of 16 keys through its own ring of
 // cp.async stages, so none waits for another, and the whole block keeps (STAGES-1) * WARPS tiles in flight.
 #include "attn.cuh"
+
+constexpr int MOST = 1024;  // keys of a chunk
 
 template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) {
 	constexpr int PIECES = DP / 8, STRIDE = PIECES % 8 == 0 ? PIECES : PIECES + 1;  // 16-byte pieces of a row, and apart
@@ -14,7 +16,7 @@ template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) 
 	extern __shared__ __align__(128) u8 memory[];
 	u32 *where = (u32 *)memory;
 	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = a.pool.dim;
-	u8 *ring = memory + 2048 + warp * STAGES * 2 * TILE;
+	u8 *ring = memory + 4 * MOST + warp * STAGES * 2 * TILE;
 	u32 at = smem_address(ring);
 	pdl_launch();
 	int head = blockIdx.x % a.pool.heads;
@@ -59,7 +61,7 @@ template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) 
 		low[i] = a.window > 0 && pos[i] >= 0 ? pos[i] + 1 - a.window : 0;
 	}
 	// Queries go through the one stage of the first warp that nothing was fetched to yet.
-	u8 *tmp = memory + 2048 + (STAGES - 1) * 2 * TILE;
+	u8 *tmp = memory + 4 * MOST + (STAGES - 1) * 2 * TILE;
 	load_queries<(16 * PIECES + 32 * WARPS - 1) / (32 * WARPS), 32 * WARPS, PIECES>(a, it, head, threadIdx.x, 0, [&](int i, uint4 v) {
 		if (i < 16 * PIECES) *(uint4 *)(tmp + cell(i / PIECES, i % PIECES)) = v;
 	});
@@ -131,7 +133,7 @@ template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) 
 	__syncthreads();
 
 	// The warps' shares meet in shared memory: [warp][16][DP] sums, [warp][16] largest score and weight.
-	float *shares = (float *)(memory + 2048);
+	float *shares = (float *)(memory + 4 * MOST);
 	float2 *stats = (float2 *)memory;
 #pragma unroll
 	for (int i = 0; i < 2; i++) {
@@ -176,9 +178,10 @@ template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) 
 	if (load_row(a, it.first).parts > 1) finish<32 * WARPS>(a, it, head, (int *)memory + 512);
 }
 
-// Rings: 64 to 96 kB a block, so that two or three blocks share a multiprocessor of sm_90 and one fits sm_86.
+// Rings of 40 to 64 kB a block: three or four blocks share a multiprocessor of sm_90, so that one streams while another
+// begins or ends, and at least one fits every card.
 KERNEL void __launch_bounds__(128) attn_decode_32(const __grid_constant__ Attention a) { decode<32, 4, 4>(a); }
-KERNEL void __launch_bounds__(128) attn_decode_64(const __grid_constant__ Attention a) { decode<64, 4, 4>(a); }
-KERNEL void __launch_bounds__(128) attn_decode_96(const __grid_constant__ Attention a) { decode<96, 4, 3>(a); }
-KERNEL void __launch_bounds__(128) attn_decode_128(const __grid_constant__ Attention a) { decode<128, 4, 3>(a); }
-KERNEL void __launch_bounds__(64) attn_decode_256(const __grid_constant__ Attention a) { decode<256, 2, 3>(a); }
+KERNEL void __launch_bounds__(128) attn_decode_64(const __grid_constant__ Attention a) { decode<64, 4, 3>(a); }
+KERNEL void __launch_bounds__(128) attn_decode_96(const __grid_constant__ Attention a) { decode<96, 4, 2>(a); }
+KERNEL void __launch_bounds__(128) attn_decode_128(const __grid_constant__ Attention a) { decode<128, 4, 2>(a); }
+KERNEL void __launch_bounds__(64) attn_decode_256(const __grid_constant__ Attention a) { decode<256, 2, 2>(a); }

@@ -3,8 +3,8 @@
 //
 // Oracle: kernels/ref, and attention_plain for large shapes; tolerance attentionBF16 of kerneltest.
 //
-// Blocks stay and take one tile after the other. One warp fetches keys and values, page by page, through the copy engine
-// (TMA) into two stages of each; it runs ahead into the next tile. Two warpgroups own 64 query rows each: the scores of a
+// Blocks stay and take one tile after the other. One warp fetches keys and one values, page by page, through the copy
+// engine (TMA) into two stages of each; they run ahead into the next tile. Two warpgroups own 64 query rows each: the scores of a
 // block of keys are multiplied while the values of the block before are, and the softmax of one runs under the products
 // of the other (Shah et al. 2024, arXiv 2407.08608, has the idea).
 #include "attn.cuh"
@@ -33,6 +33,12 @@ DEVICE void box2(u32 to, const TensorMap &m, int col, int row, u32 bar) {
 DEVICE void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> DEVICE void wgmma_wait() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+
+// hold keeps the computation of a number that is never negative ahead of the waits that follow: the compiler knows
+// nothing of products under way, and would do the softmax after the wait that it is meant to fill.
+DEVICE void hold(u32 at, float v) {
+	asm volatile("{\n.reg .pred p;\nsetp.lt.f32 p, %1, 0f00000000;\n@p st.shared.f32 [%0], %1;\n}" ::"r"(at), "f"(v) : "memory");
+}
 
 // describe is the descriptor of a matrix in shared memory, swizzled by 128 bytes, 8 rows of which are 1024. Where a row
 // is longer (values, whose rows run across the product), panels of 64 columns lie `panel` bytes apart.
@@ -72,11 +78,23 @@ template <int DP> struct Room {
 	__device__ __forceinline__ u32 empty(int v, int stage) const { return bar((2 + v) * STAGES + stage); }
 };
 
-// fetch is the life of the warp that fills the stages.
-template <int DP> DEVICE void fetch(const Tall &t, Room<DP> room) {
+// Round is a block's way through the items, heaviest first: forwards and backwards in turn, so that none has the heaviest
+// of every round.
+struct Round {
+	int number = 0;
+	__device__ __forceinline__ int next() {
+		int at = number & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x;
+		return number++ * gridDim.x + at;
+	}
+};
+
+// fetch is the life of a warp that fills the stages of keys (v 0) or values (v 1).
+template <int DP> DEVICE void fetch(const Tall &t, Room<DP> room, int v) {
 	const Attention &a = t.a;
-	int lane = threadIdx.x % 32, heads = a.pool.heads, count = 0, perBlock = KEYS / t.box * Room<DP>::PANELS;
-	for (int tile = blockIdx.x;; tile += gridDim.x) {
+	int heads = a.pool.heads, count = 0, perBlock = KEYS / t.box * Room<DP>::PANELS;
+	int i = threadIdx.x % 32, box = i / Room<DP>::PANELS * t.box, panel = i % Room<DP>::PANELS;
+	for (Round round;;) {
+		int tile = round.next();
 		Item it = load_item(a, tile / heads);
 		if (it.n == 0) return;
 		int head = tile % heads, last = (it.end - 1) / t.box * t.box;
@@ -84,16 +102,12 @@ template <int DP> DEVICE void fetch(const Tall &t, Room<DP> room) {
 		for (int from = it.from; from < it.end; from += KEYS, count++) {
 			int stage = count % STAGES, parity = (count / STAGES & 1) ^ 1;
 			// Behind the end lies the last box again: numbers that the mask throws away, but numbers.
-			int i = lane, box = i / Room<DP>::PANELS, panel = i % Room<DP>::PANELS;
-			int row = i < perBlock ? (int)place(a, pages, head, min(from + box * t.box, last)) : 0;
-			for (int v = 0; v < 2; v++) {
-				bar_wait(room.empty(v, stage), parity);
-				if (lane == 0) bar_expect(room.full(v, stage), Room<DP>::BLOCK);
-				__syncwarp();
-				if (i < perBlock)
-					box2((v ? room.values(stage) : room.keys(stage)) + panel * Room<DP>::PANEL + box * t.box * 128, t.pages, panel * 64,
-					     row + v * heads * a.pool.size, room.full(v, stage));
-			}
+			int row = i < perBlock ? (int)place(a, pages, head, min(from + box, last)) + v * heads * a.pool.size : 0;
+			bar_wait(room.empty(v, stage), parity);
+			if (i == 0) bar_expect(room.full(v, stage), Room<DP>::BLOCK);
+			__syncwarp();
+			if (i < perBlock)
+				box2((v ? room.values(stage) : room.keys(stage)) + panel * Room<DP>::PANEL + box * 128, t.pages, panel * 64, row, room.full(v, stage));
 		}
 	}
 }
@@ -174,9 +188,11 @@ template <int DP> DEVICE void multiply(const Tall &t, Room<DP> room, u8 *memory,
 		for (int k = 0; k < KEYS / 16; k++) weigh(o, p + 4 * k, values + (k * 16 * 128 >> 4));
 		wgmma_commit();
 	};
-	for (int tile = blockIdx.x;; tile += gridDim.x) {
+	if (group == 1) asm volatile("bar.arrive 4, 256;" ::: "memory");
+	for (Round round;;) {
+		int tile = round.next();
 		Item it = load_item(a, tile / heads);
-		if (it.n == 0) return;
+		if (it.n == 0) break;
 		int head = tile % heads, used = it.n * a.group;
 		meet(1 + group, 128);  // the queries of the tile before are no longer read
 		load_queries<64 * DP / 8 / 128, 128, DP / 8>(a, it, head, threadIdx.x % 128, group * 64, [&](int i, uint4 v) {
@@ -212,16 +228,21 @@ template <int DP> DEVICE void multiply(const Tall &t, Room<DP> room, u8 *memory,
 		pack(p, s);
 		for (int from = it.from + KEYS; from < it.end; from += KEYS) {
 			count++;
+			meet(4 + group, 256);  // the warpgroups' products take turns, so that the softmax of one meets the products of the other
 			score(s, count);
 			gather(o, p, count - 1);
+			asm volatile("bar.arrive %0, 256;" ::"r"(5 - group) : "memory");
 			wgmma_wait<1>();
-			release(0, count);
+				release(0, count);
 			soften(from);
+			hold(room.bar(0), x.total[0] + x.total[1]);
 			wgmma_wait<0>();
 			release(1, count - 1);
-#pragma unroll
-			for (int i = 0; i < DP / 2; i++) o[i] *= x.keep[i / 2 % 2];
 			pack(p, s);
+			if (__any_sync(~0u, x.keep[0] != 1.f || x.keep[1] != 1.f)) {
+#pragma unroll
+				for (int i = 0; i < DP / 2; i++) o[i] *= x.keep[i / 2 % 2];
+			}
 		}
 		wgmma_fence();
 		gather(o, p, count);
@@ -238,6 +259,7 @@ template <int DP> DEVICE void multiply(const Tall &t, Room<DP> room, u8 *memory,
 		}
 		if (load_row(a, it.first).parts > 1) finish<256, 3>(a, it, head, flags);
 	}
+	if (group == 0) meet(4, 256);
 }
 
 template <int DP> DEVICE void tall(const Tall &t) {
@@ -254,10 +276,10 @@ template <int DP> DEVICE void tall(const Tall &t) {
 	__syncthreads();
 	pdl_wait();
 	if (threadIdx.x >= 256) {
-		asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-		if (threadIdx.x < 288) fetch<DP>(t, room);
+		asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
+		if (threadIdx.x < 320) fetch<DP>(t, room, threadIdx.x / 32 - 8);
 	} else {
-		asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
+		asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
 		multiply<DP>(t, room, memory, flags);
 	}
 }

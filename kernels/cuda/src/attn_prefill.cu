@@ -134,7 +134,7 @@ template <int DP, int KEYS> DEVICE void prefill(const Attention &a) {
 }
 
 KERNEL void __launch_bounds__(256, 2) attn_prefill_32(const __grid_constant__ Attention a) { prefill<32, 64>(a); }
-KERNEL void __launch_bounds__(256, 2) attn_prefill_64(const __grid_constant__ Attention a) { prefill<64, 64>(a); }
+KERNEL void __launch_bounds__(256, 1) attn_prefill_64(const __grid_constant__ Attention a) { prefill<64, 64>(a); }
 KERNEL void __launch_bounds__(256, 1) attn_prefill_96(const __grid_constant__ Attention a) { prefill<96, 64>(a); }
 KERNEL void __launch_bounds__(256, 1) attn_prefill_128(const __grid_constant__ Attention a) { prefill<128, 64>(a); }
 KERNEL void __launch_bounds__(256, 1) attn_prefill_256(const __grid_constant__ Attention a) { prefill<256, 32>(a); }

@@ -134,11 +134,11 @@ KERNEL void rotary(const __grid_constant__ Rotary a) {
 struct Rope {
 	View<float> q, qkv, cos, sin;
 	const float *qnorm, *knorm;
-	Layout layout;
+	const int2 *cells;  // [rows]: page, and place in it, of the row's key and value
 	Pool pool;
 	int heads;
 	float eps;
-	int bf16, wide;
+	int bf16, pad;
 };
 
 // rope_append: a warp takes one head of one row: norm, rotation, and the store to q or to the row's place in its page.
@@ -153,8 +153,8 @@ KERNEL void __launch_bounds__(256) rope_append(const __grid_constant__ Rope a) {
 	bool query = head < a.heads, value = head >= a.heads + kvheads;
 	i64 to = 0;
 	if (!query) {
-		int pos = a.layout.pos[row], page = a.layout.pages[a.layout.pageStart[a.layout.seq[row]] + pos / a.pool.size];
-		to = value ? a.pool.value(page, head - a.heads - kvheads, pos % a.pool.size) : a.pool.key(page, head - a.heads, pos % a.pool.size);
+		int2 cell = a.cells[row];
+		to = value ? a.pool.value(cell.x, head - a.heads - kvheads, cell.y) : a.pool.key(cell.x, head - a.heads, cell.y);
 	}
 	auto store = [&](int j, float v) {
 		if (query) a.q.row(row)[head * dim + j] = v;
@@ -178,6 +178,53 @@ KERNEL void __launch_bounds__(256) rope_append(const __grid_constant__ Rope a) {
 		if (norm) x *= norm[j], y *= norm[j + half];
 		store(j, x * cos[j] - y * sin[j]);
 		store(j + half, y * cos[j] + x * sin[j]);
+	}
+}
+
+// rope_append4 is the same for heads of 8, 16, ... 256 elements and aligned rows: dim/8 lanes take a head, each of them
+// four elements of its first half and their partners; x is the row, y groups of as many heads as a block has room for.
+KERNEL void __launch_bounds__(256) rope_append4(const __grid_constant__ Rope a) {
+	pdl_launch();
+	int row = blockIdx.x, kvheads = a.pool.heads, dim = a.pool.dim, lanes = dim / 8, at = threadIdx.x % lanes * 4;
+	int head = blockIdx.y * (256 / lanes) + threadIdx.x / lanes;
+	bool query = head < a.heads, value = head >= a.heads + kvheads, outside = head >= a.heads + 2 * kvheads;
+	int2 cell = __ldcg(a.cells + row);  // part of the plan: there before the kernels
+	pdl_wait();
+	float4 x = make_float4(0, 0, 0, 0), y = x, c = x, s = x;
+	if (!outside) {
+		const float *in = a.qkv.row(row) + head * dim + at;
+		x = *(const float4 *)in, y = *(const float4 *)(in + dim / 2);
+		if (!value) c = *(const float4 *)(a.cos.row(row) + at), s = *(const float4 *)(a.sin.row(row) + at);
+	}
+	const float *norm = query ? a.qnorm : a.knorm;
+	if (a.qnorm || a.knorm) {  // all lanes together, those without a norm too
+		float sum = x.x * x.x + x.y * x.y + x.z * x.z + x.w * x.w + y.x * y.x + y.y * y.y + y.z * y.z + y.w * y.w;
+		for (int i = lanes / 2; i > 0; i /= 2) sum += __shfl_xor_sync(~0u, sum, i);
+		if (norm && !value && !outside) {
+			float scale = rsqrtf(sum / dim + a.eps);
+			float4 u = *(const float4 *)(norm + at), v = *(const float4 *)(norm + dim / 2 + at);
+			x.x *= scale * u.x, x.y *= scale * u.y, x.z *= scale * u.z, x.w *= scale * u.w;
+			y.x *= scale * v.x, y.y *= scale * v.y, y.z *= scale * v.z, y.w *= scale * v.w;
+		}
+	}
+	if (outside) return;
+	if (!value) {
+		float4 u = x, v = y;
+		x = make_float4(u.x * c.x - v.x * s.x, u.y * c.y - v.y * s.y, u.z * c.z - v.z * s.z, u.w * c.w - v.w * s.w);
+		y = make_float4(v.x * c.x + u.x * s.x, v.y * c.y + u.y * s.y, v.z * c.z + u.z * s.z, v.w * c.w + u.w * s.w);
+	}
+	if (query) {
+		float4 *to = (float4 *)(a.q.row(row) + head * dim + at);
+		to[0] = x, to[dim / 8] = y;
+		return;
+	}
+	i64 to = at + (value ? a.pool.value(cell.x, head - a.heads - kvheads, cell.y) : a.pool.key(cell.x, head - a.heads, cell.y));
+	if (a.bf16) {
+		uint2 *p = (uint2 *)((u16 *)a.pool.p + to);
+		p[0] = make_uint2(pack_bf16(x.x, x.y), pack_bf16(x.z, x.w)), p[dim / 8] = make_uint2(pack_bf16(y.x, y.y), pack_bf16(y.z, y.w));
+	} else {
+		float4 *p = (float4 *)((float *)a.pool.p + to);
+		p[0] = x, p[dim / 8] = y;
 	}
 }
 
