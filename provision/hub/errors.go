@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -131,7 +133,7 @@ func lasting(err error) bool {
 	}
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
-	for _, target := range []error{ErrPrivate, ErrRedirect, ErrOffline, ErrToken} {
+	for _, target := range []error{ErrPrivate, ErrRedirect, ErrOffline, ErrToken, http.ErrSchemeMismatch} {
 		if errors.Is(err, target) {
 			return true
 		}
@@ -149,9 +151,23 @@ func retryable(status int) bool {
 	return false
 }
 
-// IsNetwork says whether the hub could not be reached at all.
+// IsNetwork says whether the hub could not be reached, or did not bring an answer to its end: later it may.
 func IsNetwork(err error) bool {
 	var op *net.OpError
 	var dns *net.DNSError
-	return errors.As(err, &dns) || errors.As(err, &op) || errors.Is(err, ErrStalled)
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	if errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &cert) || errors.As(err, &record) {
+		return true
+	}
+	var status *StatusError
+	if errors.As(err, &status) && retryable(status.Status) {
+		return true
+	}
+	for _, target := range []error{ErrStalled, io.ErrUnexpectedEOF, io.EOF, context.DeadlineExceeded, http.ErrSchemeMismatch} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
 }

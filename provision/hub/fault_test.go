@@ -38,10 +38,10 @@ var faults = []struct {
 	{"500 in a burst", hubtest.Fault{On: hubtest.API, Times: 3, Do: hubtest.Status(500)}, "", nil},
 	{"502 in a burst", hubtest.Fault{On: hubtest.Tree, Times: 3, Do: hubtest.Status(502)}, "", nil},
 	{"503 in a burst", hubtest.Fault{On: hubtest.Link, Times: 3, Do: hubtest.Status(503)}, NoteRetry, nil},
-	{"504 for ever", hubtest.Fault{On: hubtest.Resolve, Path: "config.json", Do: hubtest.Status(504)}, NoteRetry, errAny},
+	{"504 for ever", hubtest.Fault{On: hubtest.Resolve, Path: "config.json", Do: hubtest.Status(504)}, NoteRetry, errNetwork},
 	{"cut once", hubtest.Fault{On: hubtest.Link, Path: shard, Times: 1, Do: hubtest.Cut(100_000)}, NoteRetry, nil},
 	{"cut in every answer", hubtest.Fault{On: hubtest.Link, Path: shard, Do: hubtest.Cut(100_000)}, NoteRetry, nil},
-	{"cut before the first byte, always", hubtest.Fault{On: hubtest.Link, Path: shard, Do: hubtest.Cut(0)}, NoteRetry, errAny},
+	{"cut before the first byte, always", hubtest.Fault{On: hubtest.Link, Path: shard, Do: hubtest.Cut(0)}, NoteRetry, errNetwork},
 	{"reset every 100 kB", hubtest.Fault{On: hubtest.Link, Path: shard, Times: 20, Do: hubtest.Reset(100_000)}, NoteRetry, nil},
 	{"stall in the middle", hubtest.Fault{On: hubtest.Link, Path: shard, Times: 1, Do: hubtest.Stall(1000)}, NoteStall, nil},
 	{"stall before the header", hubtest.Fault{On: hubtest.Resolve, Path: shard, Times: 1, Do: hubtest.Stall(0)}, "", nil},
@@ -81,8 +81,8 @@ var faults = []struct {
 	{"next page elsewhere", hubtest.Fault{On: hubtest.Tree, Do: hubtest.Header("Link", `<https://elsewhere.example/>; rel="next"`)}, "", ErrRedirect},
 }
 
-// errAny stands for an error that has no name.
-var errAny = errors.New("any")
+// errNetwork stands for all that IsNetwork names.
+var errNetwork = errors.New("network")
 
 func listing(body string) hubtest.Action {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {
@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("no note of %q among %q", c.note, n.kinds)
 			}
 			if c.err != nil {
-				if err == nil || (c.err != errAny && !errors.Is(err, c.err)) {
+				if err == nil || (c.err != errNetwork && !errors.Is(err, c.err)) || (c.err == errNetwork && !IsNetwork(err)) {
 					t.Fatalf("ended with %v, want %v", err, c.err)
 				}
 				if _, err := r.st.Find("org/model", ""); !errors.Is(err, store.ErrNotCached) {
@@ -165,8 +165,8 @@ func TestUnreachable(t *testing.T) {
 	r.hub.Close()
 	for _, endpoint := range []string{plain, "http://nothing.invalid", strings.Replace(newRig(t).hub.URL, "http:", "https:", 1)} {
 		r.opts.Endpoint = endpoint
-		if _, _, err := r.pull(Request{}); err == nil {
-			t.Errorf("%s answered", endpoint)
+		if _, _, err := r.pull(Request{}); !IsNetwork(err) {
+			t.Errorf("%s: %v", endpoint, err)
 		}
 	}
 }

@@ -26,6 +26,7 @@ var (
 	errStale   = errors.New("the server has no such range")
 	errOver    = errors.New("the file began anew")
 	errLength  = errors.New("the answer's length is not the file's")
+	errBody    = errors.New("the answer broke off")
 	errDisk    = errors.New("the disk does not take it")
 )
 
@@ -87,6 +88,7 @@ type request struct {
 	cancel context.CancelCauseFunc
 	bytes  atomic.Int64
 	began  time.Time
+	stall  *time.Timer
 }
 
 func (r *request) abandon(why error) { r.cancel(why) }
@@ -130,16 +132,9 @@ func (t *transfer) fetchOnce(ctx context.Context, j job, buf []byte) (n int64, a
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	req := &request{cancel: cancel, began: time.Now()}
-	stall := time.AfterFunc(t.pl.client.opts.Stall, func() { req.abandon(ErrStalled) })
-	defer stall.Stop()
-	t.pl.mu.Lock()
-	t.pl.live[req] = true
-	t.pl.mu.Unlock()
+	req := t.pl.begin(cancel)
 	defer func() {
-		t.pl.mu.Lock()
-		delete(t.pl.live, req)
-		t.pl.mu.Unlock()
+		t.pl.end(req)
 		// The cancellation's cause says more than the read error that it led to.
 		if cause := context.Cause(ctx); err != nil && (errors.Is(cause, ErrStalled) || errors.Is(cause, errSlow)) {
 			err = cause
@@ -154,32 +149,56 @@ func (t *transfer) fetchOnce(ctx context.Context, j job, buf []byte) (n int64, a
 	if err != nil {
 		return 0, askedWait(res.Header, time.Now()), err
 	}
-	for left := r.Len - r.Done; left > 0; {
-		stall.Reset(t.pl.client.opts.Stall)
-		k, err := body.Read(buf[:min(int64(len(buf)), left)])
+	if n, err = t.receive(j, req, body, r.Len-r.Done, buf); errors.Is(err, errBody) {
+		err = bare(err, res.Request.URL)
+	}
+	return n, 0, err
+}
+
+// receive stores bytes of a body until none are left to come.
+func (t *transfer) receive(j job, req *request, body io.Reader, left int64, buf []byte) (n int64, err error) {
+	for n < left {
+		req.stall.Reset(t.pl.client.opts.Stall)
+		k, err := body.Read(buf[:min(int64(len(buf)), left-n)])
 		if k > 0 {
-			left -= int64(k)
 			n += int64(k)
 			req.bytes.Add(int64(k))
 			if err := t.store(j, buf[:k]); err != nil {
-				return n, 0, err
+				return n, err
 			}
 		}
-		if err != nil && left > 0 {
+		if err != nil && n < left {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return n, 0, bare(err, res.Request.URL)
+			return n, fmt.Errorf("%w: %w", errBody, err)
 		}
 	}
-	return n, 0, nil
+	return n, nil
+}
+
+// begin puts a request under watch, end takes it away.
+func (pl *puller) begin(cancel context.CancelCauseFunc) *request {
+	r := &request{cancel: cancel, began: time.Now()}
+	r.stall = time.AfterFunc(pl.client.opts.Stall, func() { r.abandon(ErrStalled) })
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	pl.live[r] = true
+	return r
+}
+
+func (pl *puller) end(r *request) {
+	r.stall.Stop()
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	delete(pl.live, r)
 }
 
 // ask sends the request to the signed link, or if there is none yet to the hub, which answers with a link or the file.
 func (t *transfer) ask(ctx context.Context, r store.Range) (*http.Response, error) {
-	t.asking.Lock()
+	t.from.asking.Lock()
 	t.mu.Lock()
-	link, tag := t.link, t.tag
+	link, tag := t.from.link, t.from.tag
 	t.mu.Unlock()
 	h := http.Header{}
 	off, end := r.Off+r.Done, r.Off+r.Len
@@ -190,10 +209,10 @@ func (t *transfer) ask(ctx context.Context, r store.Range) (*http.Response, erro
 		}
 	}
 	if link != nil {
-		t.asking.Unlock()
+		t.from.asking.Unlock()
 		return t.askLink(ctx, link, h)
 	}
-	defer t.asking.Unlock()
+	defer t.from.asking.Unlock()
 	u, err := url.Parse(t.pl.client.opts.Endpoint + "/" + string(t.pl.plan.Repo) + "/resolve/" + string(t.pl.plan.Commit) + "/" + escape(t.name()))
 	if err != nil {
 		return nil, fmt.Errorf("make URL: %w", err)
@@ -211,7 +230,7 @@ func (t *transfer) ask(ctx context.Context, r store.Range) (*http.Response, erro
 	}
 	res.Body.Close()
 	t.mu.Lock()
-	t.link = out
+	t.from.link = out
 	t.mu.Unlock()
 	return t.askLink(ctx, out, h)
 }
@@ -277,8 +296,8 @@ func (t *transfer) askLink(ctx context.Context, u *url.URL, h http.Header) (*htt
 func (t *transfer) expire(link *url.URL) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.link == link {
-		t.link = nil
+	if t.from.link == link {
+		t.from.link = nil
 	}
 	return fmt.Errorf("fetch from %s: %w", place(link), errExpired)
 }
@@ -338,11 +357,11 @@ func (t *transfer) sameTag(res *http.Response) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.tag == "" {
-		t.tag = tag
+	if t.from.tag == "" {
+		t.from.tag = tag
 	}
-	if t.tag != tag {
-		return fmt.Errorf("%w: ETag %s was %s", ErrChanged, clip(tag), clip(t.tag))
+	if t.from.tag != tag {
+		return fmt.Errorf("%w: ETag %s was %s", ErrChanged, clip(tag), clip(t.from.tag))
 	}
 	return nil
 }

@@ -43,9 +43,14 @@ type transfer struct {
 	ranges  []store.Range
 	taken   []bool
 	pending progress // since the last journal and sync
-	link    *url.URL // signed place of the file; nil: ask the hub
-	tag     string   // strong ETag at that place
-	asking  sync.Mutex
+	from    source
+}
+
+// source is where a file's bytes come from, found out by one request while the others wait.
+type source struct {
+	asking sync.Mutex
+	link   *url.URL // signed; nil: ask the hub
+	tag    string   // strong ETag at that place
 }
 
 type progress struct {
@@ -274,7 +279,7 @@ func (t *transfer) restart(round int, why error, single bool) error {
 	}
 	t.ranges = store.Cut(t.want.Size, step)
 	t.taken = make([]bool, len(t.ranges))
-	t.why, t.link, t.tag, t.pending = why, nil, "", progress{saved: time.Now()}
+	t.why, t.from.link, t.from.tag, t.pending = why, nil, "", progress{saved: time.Now()}
 	t.moved.Broadcast()
 	t.pl.obs.Bytes(t.name(), -had)
 	t.note(NoteRestart, why.Error())

@@ -78,7 +78,7 @@ func (p *Progress) Add(name string, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f := p.files[name]
-	if f == nil {
+	if f == nil || n == 0 {
 		return
 	}
 	f.done += n
