@@ -345,6 +345,9 @@ func (s *Supervisor) after(b burial) {
 		return
 	}
 	v := b.ending.verdict(s.cfg.Hooks.Exits)
+	if word := b.w.run.lastWord(); word != "" && b.ending.ours == "" && b.ending.signal == 0 {
+		v.Reason += ": " + s.cfg.Hooks.Mask(word)
+	}
 	e := Exit{Code: b.ending.code, Reason: v.Reason, Ran: (s.clock.elapsed - b.w.born).Seconds(), Ready: b.w.readyAt > 0, Cause: b.cause}
 	if b.ending.signal != 0 {
 		e.Signal = b.ending.signal.String()

@@ -262,3 +262,17 @@ func FuzzReports(f *testing.F) {
 		}
 	})
 }
+
+// The last word of a run is what its program says, not the advice below it.
+func TestLastWord(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "one\ntwo\n": "two", "radish: it broke\n  try: another way\n\n": "radish: it broke", "  only advice\n": "",
+		strings.Repeat("y", 500) + "\n": strings.Repeat("y", 300),
+	} {
+		r := &run{}
+		r.add([]byte(text))
+		if got := r.lastWord(); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

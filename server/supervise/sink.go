@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -119,6 +120,17 @@ func (r *run) text() []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Concat(r.head, r.tail)
+}
+
+// lastWord is the last line that is not indented, where a program says what ended it; what follows indented is advice.
+func (r *run) lastWord() string {
+	const most = 300
+	for _, line := range slices.Backward(strings.Split(r.last(16<<10), "\n")) {
+		if line = strings.TrimRight(line, " \r\t"); line != "" && line[0] != ' ' && line[0] != '\t' {
+			return line[:min(len(line), most)]
+		}
+	}
+	return ""
 }
 
 // last is the end of the output, at most n bytes of it.
