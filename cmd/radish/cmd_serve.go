@@ -34,6 +34,7 @@ type modelFlags struct {
 	gpu        int
 	gemm       string
 	invariant  bool
+	untested   bool // only to plan: the card's kernels need no test now
 }
 
 func (f *modelFlags) add(c *cobra.Command) {

@@ -18,6 +18,7 @@ import (
 	"radish/cmd/internal/ui"
 	"radish/doctor"
 	"radish/doctor/check"
+	"radish/doctor/host"
 	"radish/server"
 	"radish/server/supervise"
 )
@@ -182,22 +183,11 @@ func (f *startFlags) preflight(ctx context.Context, term *ui.Terminal) error {
 	if err := plan.Close(); err != nil {
 		return err
 	}
-	// One local model on one device: what downloads and engines over several cards need does not keep it from starting.
-	fl := doctorFlags{port: f.serve.http.Port, skip: []string{"huggingface", "network", "storage", "lim.shm", "gpu.nvlink"}}
+	dir := ""
 	if cfg.Model.Files == nil {
-		fl.model = cfg.Model.Path
+		dir = cfg.Model.Path
 	}
-	if f.serve.model.where == "cpu" {
-		fl.skip = append(fl.skip, "gpu", "model.vram", "model.dtype_arch")
-	}
-	if fl.port == 0 {
-		fl.skip = append(fl.skip, "ports")
-	}
-	checks, err := doctor.Select(check.All(), nil, fl.skip)
-	if err != nil {
-		return err
-	}
-	report, err := diagnose(ctx, checks, fl)
+	report, err := f.diagnose(ctx, dir, "storage") // which is for those who download
 	if err != nil {
 		return err
 	}
@@ -207,6 +197,24 @@ func (f *startFlags) preflight(ctx context.Context, term *ui.Terminal) error {
 	}
 	term.Say("%s", strings.TrimSpace(report.Text(false)))
 	return advise(errDoctorFail, "mend what failed above, or start anyway: --skip-doctor")
+}
+
+// diagnose asks the doctor what these flags, and the model in a directory, need of the machine: one model on one device,
+// so what engines over several cards need does not keep it from starting.
+func (f *startFlags) diagnose(ctx context.Context, dir string, skip ...string) (*doctor.Report, error) {
+	fl := doctorFlags{model: dir, port: f.serve.http.Port, wait: host.DefaultWait,
+		skip: append(skip, "huggingface", "network", "lim.shm", "gpu.nvlink")}
+	if f.serve.model.where == "cpu" {
+		fl.skip = append(fl.skip, "gpu", "model.vram", "model.dtype_arch")
+	}
+	if fl.port == 0 {
+		fl.skip = append(fl.skip, "ports")
+	}
+	checks, err := doctor.Select(check.All(), nil, fl.skip)
+	if err != nil {
+		return nil, err
+	}
+	return diagnose(ctx, checks, fl)
 }
 
 // launched is a supervisor in the background that this process has started.

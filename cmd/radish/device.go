@@ -31,12 +31,12 @@ func (f *modelFlags) device(term *ui.Terminal, cfg *server.Config) error {
 			return advise(fmt.Errorf("device cuda: %w", err), "radish doctor, or radish serve --device cpu")
 		}
 		f.onGPU(cfg, card, free, total, "asked for")
-		return trustCard(term, cfg, card)
+		return f.trust(term, cfg, card)
 	case "auto":
 		card, free, total, err := cuda.Survey(f.gpu)
 		if err == nil {
 			f.onGPU(cfg, card, free, total, "auto: a usable GPU")
-			return trustCard(term, cfg, card)
+			return f.trust(term, cfg, card)
 		}
 		if !errors.Is(err, cuda.ErrNoGPU) {
 			return advise(fmt.Errorf("device auto: %w", err), "radish doctor, or radish serve --device cpu")
@@ -47,6 +47,13 @@ func (f *modelFlags) device(term *ui.Terminal, cfg *server.Config) error {
 		return f.onCPU(cfg, fmt.Sprintf("auto: %v", err))
 	}
 	return &usageError{err: fmt.Errorf("read device: %q is not auto, cpu or cuda", f.where)}
+}
+
+func (f *modelFlags) trust(term *ui.Terminal, cfg *server.Config, card cuda.Card) error {
+	if f.untested {
+		return nil
+	}
+	return trustCard(term, cfg, card)
 }
 
 func (f *modelFlags) onCPU(cfg *server.Config, why string) error {

@@ -10,6 +10,7 @@ import (
 
 	"radish/cmd/internal/ui"
 	"radish/kernels/cuda"
+	"radish/provision"
 	"radish/server/supervise"
 )
 
@@ -121,7 +122,7 @@ func exitCode(err error) int {
 		return exitDeviceMemory
 	case errors.Is(err, cuda.ErrWrong):
 		return exitDeviceWrong
-	case errors.Is(err, supervise.ErrRunning):
+	case errors.Is(err, supervise.ErrRunning), errors.Is(err, provision.ErrBusy):
 		return exitRunning
 	case errors.Is(err, supervise.ErrNotRunning):
 		return supervise.Stopped.ExitCode()

@@ -22,7 +22,9 @@ import (
 // startHub runs a test hub until the script ends: $HF_ENDPOINT is its URL, $HUBTOKEN its token. With "broken" its CDN
 // sends wrong bytes of the first shard.
 func startHub(ts *testscript.TestScript, _ bool, args []string) {
-	h, err := hubtest.Start(append(hubtest.Sample(), builtinRepo(ts))...)
+	files, err := builtinFiles()
+	ts.Check(err)
+	h, err := hubtest.Start(append(hubtest.Sample(), hubtest.NewRepo("org/builtin", files), hugeRepo(), vastRepo(files))...)
 	ts.Check(err)
 	ts.Defer(h.Close)
 	if len(args) > 0 && args[0] == "broken" {
@@ -32,17 +34,37 @@ func startHub(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv("HUBTOKEN", h.Token)
 }
 
-// builtinRepo is the model inside the binary, as a hub would have it.
-func builtinRepo(ts *testscript.TestScript) *hubtest.Repo {
+// builtinFiles is the model inside the binary, as a hub would have it.
+func builtinFiles() (map[string]*hubtest.File, error) {
 	files := map[string]*hubtest.File{}
 	names, err := fs.Glob(builtin.FS(), "*")
-	ts.Check(err)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		b, err := fs.ReadFile(builtin.FS(), name)
-		ts.Check(err)
+		if err != nil {
+			return nil, err
+		}
 		files[name] = hubtest.Bytes(strings.HasSuffix(name, ".safetensors"), b)
 	}
-	return hubtest.NewRepo("org/builtin", files)
+	return files, nil
+}
+
+// hugeRepo is a model that fits into no machine's memory, by its configuration.
+func hugeRepo() *hubtest.Repo {
+	const config = `{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 65536, "intermediate_size": 262144,
+		"num_hidden_layers": 500, "num_attention_heads": 512, "num_key_value_heads": 8, "vocab_size": 128256,
+		"max_position_embeddings": 131072, "rms_norm_eps": 1e-5, "torch_dtype": "bfloat16", "hidden_act": "silu"}`
+	return hubtest.NewRepo("org/huge", map[string]*hubtest.File{"config.json": hubtest.Bytes(false, []byte(config)),
+		"model.safetensors": hubtest.Bytes(true, hubtest.Noise(1, 1000))})
+}
+
+// vastRepo is a model that fits on no disk, by its listing.
+func vastRepo(files map[string]*hubtest.File) *hubtest.Repo {
+	vast := *files["model.safetensors"]
+	vast.Size = 1 << 52
+	return hubtest.NewRepo("org/vast", map[string]*hubtest.File{"config.json": files["config.json"], "model.safetensors": &vast})
 }
 
 // spoil changes the first letter of the sample's config.json among the blobs of a repository.

@@ -25,6 +25,7 @@ func newRootCommand(term *ui.Terminal) *cobra.Command {
 		Long: `radish serves language models over an OpenAI-compatible API with RadixAttention and
 continuous batching, from one binary.
 
+  radish setup ORG/NAME                    all of it: look, pull, verify, serve, ask once
   radish serve --model-path builtin        serve the small model inside the binary
   radish generate "what is a KV pool?"     ask it once, without a server
   radish chat                              talk to it
@@ -41,6 +42,7 @@ continuous batching, from one binary.
 		newDoctorCommand(term),
 		newProbeCommand(term),
 		newManCommand(term),
+		newSetupCommand(term),
 		newPullCommand(term),
 		newModelsCommand(term),
 		newServeCommand(term),

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -21,8 +23,33 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"radish": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		os.Exit(run(ctx, ui.Standard(), os.Args[1:]))
+		os.Exit(run(ctx, terminal(), os.Args[1:]))
 	}})
+}
+
+// killEnv makes radish setup kill itself with SIGKILL when it is about to say a text.
+const killEnv = "TEST_KILL_AT"
+
+func terminal() *ui.Terminal {
+	at := os.Getenv(killEnv)
+	if at == "" || len(os.Args) < 2 || os.Args[1] != "setup" {
+		return ui.Standard()
+	}
+	return &ui.Terminal{Out: killer{os.Stdout, at}, Err: killer{os.Stderr, at}}
+}
+
+// killer is a stream at which the process dies at a certain point, and gets no further.
+type killer struct {
+	io.Writer
+	at string
+}
+
+func (k killer) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(k.at)) {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // it cannot fail for ourselves
+		select {}
+	}
+	return k.Writer.Write(b)
 }
 
 // TestScripts runs the commands as a user would; each script is a walk worth reading. $PORT is free.

@@ -78,6 +78,16 @@ func (f *Folder) judge(snap Snapshot, file SnapshotFile) Finding {
 	return found
 }
 
+// Discard takes what Verify found corrupt or missing out of a snapshot, so that the next pull fetches it again.
+func (s *Store) Discard(snap Snapshot, found Finding) error {
+	f, err := s.Folder(snap.Repo)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.discard(snap.Commit, SnapshotFile{Path: found.Path, Hash: found.Want})
+}
+
 // discard takes a file and its blob away. A link into the Python client's shared store goes, what it points to stays.
 func (f *Folder) discard(c Commit, file SnapshotFile) error {
 	err := f.removeIfThere("snapshots/" + string(c) + "/" + string(file.Path))

@@ -28,6 +28,7 @@ var allowed = map[string][]string{
 	"doctor/explain":        {},
 	"doctor/host":           {"doctor/pep440"},
 	"doctor/pep440":         {},
+	"provision":             {"provision/hub", "provision/store"},
 	"provision/builtin":     {},
 	"provision/hub":         {"provision/store"},
 	"provision/hub/hubtest": {},

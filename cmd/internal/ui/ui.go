@@ -1,6 +1,7 @@
 // Package ui is the only one that writes to a terminal. Its rules: the answer goes to stdout, the conversation to
 // stderr; colour only where the stream is a terminal and NO_COLOR is unset, and never as the only carrier of meaning;
-// what --json prints is one JSON value and nothing else; ASCII in everything radish itself says.
+// what --json prints is one JSON value and nothing else; ASCII in everything radish itself says, but for the marks of
+// steps where the locale does not speak against them.
 package ui
 
 import (
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/fatih/color"
@@ -19,13 +21,27 @@ type Terminal struct {
 	Out, Err io.Writer
 	colour   bool
 	live     bool // Err is a terminal: what was written there can be drawn over
+	ascii    bool // the locale has no check mark
 }
 
 // Standard speaks to the process's own streams.
 func Standard() *Terminal {
 	t := &Terminal{Out: os.Stdout, Err: os.Stderr, colour: IsTerminal(os.Stderr) && os.Getenv("NO_COLOR") == ""}
 	t.live = IsTerminal(os.Stderr) && os.Getenv("TERM") != "dumb"
+	t.ascii = !utf8Locale(os.Getenv("LC_ALL"), os.Getenv("LC_CTYPE"), os.Getenv("LANG"))
 	return t
+}
+
+// utf8Locale reads the variables in the order in which they win. Where none is set, as in most containers, whoever looks
+// has UTF-8.
+func utf8Locale(vars ...string) bool {
+	for _, v := range vars {
+		if v != "" {
+			v = strings.ToLower(strings.ReplaceAll(v, "-", ""))
+			return strings.Contains(v, "utf8")
+		}
+	}
+	return true
 }
 
 // IsTerminal says whether f is a terminal, as opposed to a file or a pipe.
@@ -49,6 +65,23 @@ func write(w io.Writer, format string, args []any) {
 // Problem writes an error and, if there is one, the advice that goes with it.
 func (t *Terminal) Problem(err error, advice string) {
 	t.Say("%s %s", t.paint(color.FgRed, "radish:"), err)
+	if advice != "" {
+		t.Say("%s %s", t.paint(color.FgCyan, "  try:"), advice)
+	}
+}
+
+// Step writes the outcome of one step of several to stderr, and what to do about a failure.
+func (t *Terminal) Step(ok bool, name, text, advice string) {
+	mark, colour := "\u2713", color.FgGreen
+	switch {
+	case !ok && t.ascii:
+		mark, colour = "FAIL", color.FgRed
+	case !ok:
+		mark, colour = "\u2717", color.FgRed
+	case t.ascii:
+		mark = "ok"
+	}
+	t.Say("%s %-8s %s", t.paint(colour, mark), name, text)
 	if advice != "" {
 		t.Say("%s %s", t.paint(color.FgCyan, "  try:"), advice)
 	}
