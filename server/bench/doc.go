@@ -24,16 +24,18 @@
 // found to be. Fake time: server/engine's TestRadixClaims, 100 users, 1,000 tokens in, 8 out, steps that take 1 ms and
 // 1/8 ms a token; exact and the same in every run. The others: 2026-11-27, 2 virtual CPUs of an AMD EPYC (family 25,
 // avx512bf16), builtin model, prompts of 256 words (about 600 tokens), 8 tokens out, radish bench radix, shared with
-// other work (load 2 to 30 on 2 CPUs). CPU: processor time of the whole server per output token, off / on, one thread, 32
-// users (nothing shared: 16 users, 128 words), which neighbours disturb less; wall: output tokens/s, on / off. Medians,
+// other work (load 2 to 30 on 2 CPUs). CPU: processor time per output token, off / on, one thread; of the whole server with 32
+// users (nothing shared: 16 users, 128 words), which neighbours disturb less than wall: output tokens/s, on / off. Medians,
 // then the smallest and largest pair and the number of pairs.
 //
-//	                       claim     fake time   CPU                      wall
-//	nothing shared         >= 0.99   1.000       1.006 (0.91-1.19), 24    see below
-//	RAG 80 %               -         4.87        -                        5.9 (4.6-13.7), 3, 100 users
-//	RAG 95 %               >= 5      17.6        8.3 (7.8-8.7), 5         12.6 (5.6-18.6), 3, 100 users
-//	  TTFT p50             <= 0.15   0.032       -                        0.045 (0.039-0.097)
-//	five turns             >= 2      2.93        2.07 (1.86-2.16), 5      2.3 (1.3-2.8), 5, 32 users
+//	                claim     fake time  engine, CPU         server, CPU           wall
+//	nothing shared  >= 0.99   1.000      1.01 (0.91-1.04) 10 1.006 (0.91-1.19) 24  see below
+//	RAG 80 %        -         4.87       -                   -                     5.9 (4.6-13.7) 3, 100 users
+//	RAG 95 %        >= 5      17.6       7.6 (7.0-7.7) 3     8.3 (7.8-8.7) 5       12.6 (5.6-18.6) 3, 100 users
+//	  TTFT p50      <= 0.15   0.032      -                   -                     0.045 (0.039-0.097)
+//	five turns      >= 2      2.93       2.43 (2.2-2.5) 3    2.07 (1.86-2.16) 5    2.3 (1.3-2.8) 5, 32 users
+//
+// Engine, CPU is server's BenchmarkPrefixCache: no HTTP, 16 users, 1,000 tokens or turns of 300, one thread.
 //
 // Nothing shared on the wall clock says nothing here: its pairs lie between 0.5 and 1.9. On an idle machine five pairs of
 // radish bench offline had 1.001 (0.992 to 1.006; kernels/SPEED.md, 2026-11-24). The engine's own share of a request that
