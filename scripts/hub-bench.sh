@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# How fast radish pull is beside one curl for each file in parallel, against the test hub on loopback: alternating runs,
-# medians, and radish's largest resident size. Prints; judges nothing. BYTES, SHARDS, RUNS and DIR can be set; DIR on
-# tmpfs leaves the disk out of it, and `sync` is part of both on a disk.
+# How fast radish pull is beside one curl for each file in parallel, and beside curl with sha256sum after it, which does
+# as much: against the test hub on loopback, alternating runs, medians, and radish's largest resident size. Prints; judges
+# nothing. BYTES, SHARDS, RUNS and DIR can be set; DIR on tmpfs leaves the disk out of it and shows what the processors
+# do (a hash costs half a second for each GiB, which matters where there are two of them); on a disk all are synced.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BYTES=${BYTES:-1073741824} SHARDS=${SHARDS:-4} RUNS=${RUNS:-5} DIR=${DIR:-/dev/shm}
@@ -25,16 +26,18 @@ with_curl() {
   wait "${jobs[@]}"
   sync -f "$work/curl"
 }
+with_sums() { with_curl; (cd "$work/curl" && printf '%s\n' * | xargs -P "$SHARDS" -n 1 sha256sum >/dev/null); }
 with_radish() { HF_TOKEN='' HF_HUB_CACHE="$work/cache" bin/radish pull org/big >/dev/null 2>&1; }
 timed() { local t=$EPOCHREALTIME; "$@"; echo "$(( ${EPOCHREALTIME/./} - ${t/./} ))"; }
 median() { sort -n | awk '{v[NR]=$1} END {print (NR%2) ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
 
-curls=() radishes=()
+curls=() sums=() radishes=()
 for _ in $(seq "$RUNS"); do
   curls+=("$(timed with_curl)"); rm -rf "$work/curl"
+  sums+=("$(timed with_sums)"); rm -rf "$work/curl"
   radishes+=("$(timed with_radish)"); rm -rf "$work/cache"
 done
-c=$(printf '%s\n' "${curls[@]}" | median) r=$(printf '%s\n' "${radishes[@]}" | median)
+c=$(printf '%s\n' "${curls[@]}" | median) s=$(printf '%s\n' "${sums[@]}" | median) r=$(printf '%s\n' "${radishes[@]}" | median)
 HF_TOKEN='' HF_HUB_CACHE="$work/cache" bin/radish pull org/big >/dev/null 2>&1 & job=$!
 peak=0
 while [ -r "/proc/$job/status" ]; do
@@ -43,8 +46,9 @@ while [ -r "/proc/$job/status" ]; do
   sleep 0.01
 done
 wait "$job"
-awk -v b="$BYTES" -v n="$SHARDS" -v k="$RUNS" -v c="$c" -v r="$r" -v p="$peak" -v d="$DIR" 'BEGIN {
+awk -v b="$BYTES" -v n="$SHARDS" -v k="$RUNS" -v c="$c" -v r="$r" -v s="$s" -v p="$peak" -v d="$DIR" 'BEGIN {
   printf "%d files, %.0f MiB in all, in %s, median of %d runs each, alternating\n", n, b/1048576, d, k
   printf "curl, one per file   %7.0f MiB/s\n", b/1048576/(c/1e6)
-  printf "radish pull          %7.0f MiB/s   %.2f of curl\n", b/1048576/(r/1e6), c/r
+  printf "curl, then sha256sum %7.0f MiB/s\n", b/1048576/(s/1e6)
+  printf "radish pull          %7.0f MiB/s   %.2f of curl, %.2f of curl with sums\n", b/1048576/(r/1e6), c/r, s/r
   printf "radish, largest resident size %.0f MiB\n", p/1024 }'
