@@ -36,9 +36,14 @@ func TestProgressBars(t *testing.T) {
 	p.File("dir/model-00001-of-00002.safetensors-with-a-long-name", 60)
 	p.Add("dir/model-00001-of-00002.safetensors-with-a-long-name", 30)
 	p.Add("unknown", 1)
+	p.File("not begun", 40)
+	p.Add("not begun", 0)
 	p.Say("said")
 	time.Sleep(500 * time.Millisecond) // bars are drawn five times a second
 	p.Close()
+	if strings.Contains(err.String(), "not begun") {
+		t.Errorf("a bar for a file that has not begun: %q", err.String())
+	}
 	for _, want := range []string{"tensors-with-a-long-name", "all ", "[====", "30 B of 60 B", "said\n"} {
 		if !strings.Contains(err.String(), want) {
 			t.Errorf("%q is not in %q", want, err.String())
