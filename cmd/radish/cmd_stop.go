@@ -59,6 +59,8 @@ func runStop(ctx context.Context, term *ui.Terminal, f *stopFlags) error {
 		}
 		term.Say("stopped: the supervisor did not answer and was ended, with everything that it had started")
 		return nil
+	case errors.Is(err, supervise.ErrEnded):
+		return sayStopped(ctx, term, p) // of itself, while it was asked to
 	case errors.Is(err, supervise.ErrNotRunning):
 		return f.notRunning(ctx, term, p)
 	case err != nil:

@@ -92,7 +92,7 @@ func (s *Supervisor) ask(q request) response {
 	case s.inbox.requests <- q:
 		return <-q.answer
 	case <-s.over:
-		return response{Error: "the supervisor has ended"}
+		return response{Error: hasEnded}
 	case <-late:
 		return response{Error: "the supervisor is busy"}
 	}
@@ -128,7 +128,10 @@ func ours(c *net.UnixConn) bool {
 	return credErr == nil && (cred.Uid == 0 || int(cred.Uid) == os.Getuid())
 }
 
-// Ask puts verb to the instance's supervisor and returns its status. Errors: ErrNotRunning, ErrUnreachable.
+// hasEnded is the answer to who came too late.
+const hasEnded = "the supervisor has ended"
+
+// Ask puts verb to the instance's supervisor and returns its status. Errors: ErrNotRunning, ErrEnded, ErrUnreachable.
 func Ask(ctx context.Context, p Place, verb Verb) (*Status, error) {
 	ctx, stop := context.WithTimeout(ctx, 2*controlTimeout)
 	defer stop()
@@ -152,10 +155,18 @@ func Ask(ctx context.Context, p Place, verb Verb) (*Status, error) {
 		err = json.NewDecoder(io.LimitReader(c, mostState)).Decode(&r)
 	}
 	switch {
+	case (hungUp(err) || r.Error == hasEnded) && p.released(ctx):
+		return nil, ErrEnded
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	case r.Error != "" || r.Status == nil:
 		return nil, fmt.Errorf("ask supervisor to %s: %s", verb, r.Error)
 	}
 	return r.Status, nil
+}
+
+// hungUp says that the other end closed the connection without an answer, as happens to those who wait to be heard when
+// the socket is closed.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

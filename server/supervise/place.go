@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,4 +115,18 @@ func (p Place) held() (bool, error) {
 		return false, err
 	}
 	return false, h.release()
+}
+
+// released waits for the end of a supervisor that closed its socket already; false: ctx ended first.
+func (p Place) released(ctx context.Context) bool {
+	for {
+		if held, err := p.held(); err != nil || !held {
+			return err == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }

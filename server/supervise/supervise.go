@@ -27,6 +27,7 @@ import (
 var (
 	ErrRunning     = errors.New("already running")
 	ErrNotRunning  = errors.New("not running")
+	ErrEnded       = fmt.Errorf("it has ended just now and is %w", ErrNotRunning)
 	ErrParked      = errors.New("parked")
 	ErrUnreachable = errors.New("the supervisor does not answer")
 	ErrName        = errors.New("not a name for an instance")
