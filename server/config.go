@@ -64,7 +64,7 @@ type ComputeConfig struct {
 	GPU       int    // index among the visible cards
 	Gemm      string // GPU: own, cublaslt or auto
 	Invariant bool   // GPU: a request's answer never depends on what shares its steps
-	Cache     string // GPU: directory for what tuning found; "": nothing is kept
+	Cache     string // GPU: file that keeps what tuning found; "": nothing is kept
 	Clock     bool   // GPU: measure how long it works and waits; see Core.Clock
 }
 

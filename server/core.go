@@ -82,7 +82,7 @@ func (c *Core) loadRunner(cfg Config) error {
 // openBackend is called on the thread that will use it.
 func openBackend(c ComputeConfig, act kernels.DType) (kernels.Backend, error) {
 	if c.cuda() {
-		b, err := cuda.New(cuda.Options{GPU: c.GPU, Act: act, Arch: c.Kernels, Gemm: c.Gemm, Invariant: c.Invariant, Clock: c.Clock})
+		b, err := cuda.New(cuda.Options{GPU: c.GPU, Act: act, Arch: c.Kernels, Gemm: c.Gemm, Invariant: c.Invariant, Clock: c.Clock, Tuning: c.Cache})
 		if err != nil {
 			return nil, err
 		}

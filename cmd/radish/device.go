@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"radish/cmd/internal/ui"
 	"radish/doctor/host"
@@ -68,5 +69,8 @@ func (f *modelFlags) onCPU(cfg *server.Config, why string) error {
 
 func (f *modelFlags) onGPU(cfg *server.Config, card cuda.Card, free, total int64, why string) {
 	cfg.Compute = server.ComputeConfig{Device: "cuda", Why: why, Kernels: os.Getenv(imageEnv), GPU: f.gpu, Gemm: f.gemm, Invariant: f.invariant}
+	if dir, err := os.UserCacheDir(); err == nil {
+		cfg.Compute.Cache = filepath.Join(dir, "radish", "gpu-gemm.json")
+	}
 	cfg.Memory = server.Machine{Available: free, Source: fmt.Sprintf("%s, %s in all", card.Name, ui.Bytes(total))}
 }

@@ -99,22 +99,51 @@ DEVICE u64 block_scan(Shared &s, u64 &v) {
 	return total;
 }
 
-// survey finds the largest logit with its lowest id, and the smallest that is not -inf.
-DEVICE Stats survey(Shared &s, const float *l, int n, int *best) {
-	u64 most = 0, least = 0;
-#pragma unroll 4
-	for (int j = threadIdx.x; j < n; j += THREADS) {
-		u32 k = key(tame(l[j]));
-		u64 m = (u64)k << 32 | (u32)~j;
-		most = m > most ? m : most;
-		if (k > LOWEST) { u64 r = ~k; least = r > least ? r : least; }
+DEVICE float value(u32 k) { return __uint_as_float(k & 0x80000000u ? k & 0x7fffffffu : ~k); }
+
+// each calls f(logit, id) for the elements of this thread, in rising order of ids, four loads in flight.
+template <typename F> DEVICE void each(const float *l, int n, F f) {
+	int j = 4 * threadIdx.x;
+	if (((u64)l & 15) == 0) {
+#pragma unroll 2
+		for (; j + 3 < n; j += 4 * THREADS) {
+			float4 v = *(const float4 *)(l + j);
+			f(v.x, j), f(v.y, j + 1), f(v.z, j + 2), f(v.w, j + 3);
+		}
+	} else {
+#pragma unroll 2
+		for (; j + 3 < n; j += 4 * THREADS) {
+			float v0 = l[j], v1 = l[j + 1], v2 = l[j + 2], v3 = l[j + 3];
+			f(v0, j), f(v1, j + 1), f(v2, j + 2), f(v3, j + 3);
+		}
 	}
-	most = block_max64(s, most);
+	for (; j < n; j++) f(l[j], j);
+}
+
+// Top is the largest logit with its lowest id, and this thread's own largest.
+struct Best { float top; int id; u32 mine; };
+
+DEVICE Best survey(Shared &s, const float *l, int n) {
+	float most = -INF;
+	int at = 0;
+	each(l, n, [&](float v, int j) {
+		v = v > LARGEST ? LARGEST : v;
+		if (v > most) most = v, at = j; // a NaN is never larger
+	});
+	u32 k = most == -INF ? 0 : key(most + 0.f);
+	u64 all = block_max64(s, (u64)k << 32 | (u32)~at);
+	return {all >> 32 ? value(all >> 32) : -INF, (int)~(u32)all, k};
+}
+
+// range is the smallest logit above -inf beside the largest.
+DEVICE Stats range(Shared &s, const float *l, int n, float top) {
+	u64 least = 0;
+	each(l, n, [&](float v, int) {
+		u32 k = key(tame(v));
+		if (k > LOWEST) { u64 r = ~k; least = r > least ? r : least; }
+	});
 	least = block_max64(s, least);
-	*best = ~(u32)most;
-	auto value = [](u32 k) { return __uint_as_float(k & 0x80000000u ? k & 0x7fffffffu : ~k); };
-	u32 k = most >> 32;
-	return {value(k), least ? value(~(u32)least) : value(k)};
+	return {top, least ? value(~(u32)least) : top};
 }
 
 // Weigher gives the mass of a logit: 2^40 exp((v - top) / temperature).
@@ -126,15 +155,16 @@ struct Weigher {
 	}
 };
 
-// nth finds, in the order of ids, the element at which the running sum of weigh exceeds `past`; -1 when it never does.
-// weigh(j) is zero for what does not count. Chunks of 32 to 128 ids or more are summed by warps, then the chunks are
-// scanned.
-template <typename F> DEVICE int nth(Shared &s, int n, u64 past, F weigh) {
+// nth finds, in the order of ids, the element at which the running sum of weigh exceeds `past`, or, where share is not
+// negative, that share of the whole sum; -1 when it never does. weigh(j) is zero for what does not count. Chunks of 32 or
+// more ids are summed by warps, then the chunks are scanned.
+template <typename F> DEVICE int nth(Shared &s, int n, u64 past, double share, F weigh) {
 	int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 	int chunk = ((n + THREADS - 1) / THREADS + 31) / 32 * 32, chunks = (n + chunk - 1) / chunk;
 	__syncthreads();
 	for (int c = warp; c < chunks; c += THREADS / 32) {
 		u64 sum = 0;
+#pragma unroll 4
 		for (int j = c * chunk + lane; j < min(n, (c + 1) * chunk); j += 32) sum += weigh(j);
 #pragma unroll
 		for (int i = 16; i > 0; i /= 2) sum += __shfl_xor_sync(~0u, sum, i);
@@ -143,7 +173,8 @@ template <typename F> DEVICE int nth(Shared &s, int n, u64 past, F weigh) {
 	if (threadIdx.x == 0) s.at = ~0u;
 	__syncthreads();
 	u64 mine = threadIdx.x < chunks ? s.mass[threadIdx.x] : 0, before = mine;
-	block_scan(s, before);
+	u64 total = block_scan(s, before);
+	if (share >= 0) past = min((u64)(share * (double)total), total - 1);
 	if (before <= past && before + mine > past) { s.at = threadIdx.x; s.above = before; }
 	__syncthreads();
 	if (s.at == ~0u) return -1;
@@ -164,9 +195,34 @@ template <typename F> DEVICE int nth(Shared &s, int n, u64 past, F weigh) {
 	return s.at;
 }
 
+// gather lists, without order, every element that may be among the `want` largest: all that are no smaller than the
+// want-th of the threads' own largest. It returns their number, 0 when they are too many, and in *sum what weigh makes of
+// all elements together. want is at most THREADS; elements of key `floor` or less do not count.
+template <typename W> DEVICE u32 gather(Shared &s, const float *l, int n, u32 mine, u32 want, u32 floor, W weigh, u64 *sum) {
+	__syncthreads();
+	if (threadIdx.x == 0) s.n = 0;
+	u32 least = 0; // bit by bit, the largest key that `want` threads reach
+	for (u32 bit = 1u << 31; bit; bit >>= 1)
+		if (__syncthreads_count(mine >= (least | bit)) >= want) least |= bit;
+	least = max(least, floor + 1);
+	u64 all = 0;
+	each(l, n, [&](float v, int j) {
+		v = tame(v);
+		u32 k = key(v);
+		if (k <= floor) return;
+		all += weigh(v);
+		if (k < least) return;
+		u32 at = atomicAdd(&s.n, 1u);
+		if (at < LIST) s.ids[at] = j, s.keys[at] = k;
+	});
+	*sum = block_sum64(s, all);
+	return s.n <= LIST ? s.n : 0;
+}
+
 // select finds the shortest prefix, within the prefix `in`, whose count reaches `count`, or, where count is 0, whose mass
 // reaches the share p of the mass of `in`. Elements of key `floor` or less do not take part. The prefix may be all.
-template <typename W> DEVICE Edge select(Shared &s, const float *l, int n, Stats st, Edge in, u32 floor, u32 count, float p, W weigh) {
+template <typename W> DEVICE Edge select(Shared &s, const float *l, int n, float top, Edge in, u32 floor, u32 count, float p, W weigh) {
+	Stats st = range(s, l, n, top);
 	u32 lo = max(floor + 1, in.key), hi = ~0u, aboveCount = 0;
 	u64 above = 0, need = 0;
 	float scale = BINS / (st.top - st.low);
@@ -218,9 +274,8 @@ template <typename W> DEVICE Edge select(Shared &s, const float *l, int n, Stats
 		lo = s.lo, hi = s.hi;
 		if (few) break;
 		if (lo == hi) { // equal logits: the lowest ids come first
-			float v = __uint_as_float(lo & 0x80000000u ? lo & 0x7fffffffu : ~lo);
-			u64 one = count ? 1 : max(weigh(v), (u64)1), want = count ? count - aboveCount : (need - above + one - 1) / one;
-			int id = nth(s, n, want - 1, [&](int j) -> u64 { return key(tame(l[j])) == lo && in.holds(lo, j); });
+			u64 one = count ? 1 : max(weigh(value(lo)), (u64)1), want = count ? count - aboveCount : (need - above + one - 1) / one;
+			int id = nth(s, n, want - 1, -1, [&](int j) -> u64 { return key(tame(l[j])) == lo && in.holds(lo, j); });
 			return {lo, id < 0 ? n : id};
 		}
 		shift = 0;
@@ -230,7 +285,6 @@ template <typename W> DEVICE Edge select(Shared &s, const float *l, int n, Stats
 	u32 total = s.n, mine = threadIdx.x < total ? s.keys[threadIdx.x] : 0, id = threadIdx.x < total ? s.ids[threadIdx.x] : 0;
 	u32 before = 0;
 	u64 sum = 0;
-	auto value = [](u32 k) { return __uint_as_float(k & 0x80000000u ? k & 0x7fffffffu : ~k); };
 	if (threadIdx.x < total) {
 		for (u32 i = 0; i < total; i++) {
 			u32 k = s.keys[i];
@@ -269,52 +323,108 @@ DEVICE void penalise(float *l, const Row &r) {
 	__syncthreads();
 }
 
+// few draws from the elements that gather listed: `listed` of them, `sum` the mass of all elements. -1 when they may not
+// hold the whole choice. Each thread ranks one element in the order of likelihood, then in the order of ids.
+DEVICE int few(Shared &s, const Row &r, u32 listed, u64 sum, Weigher weigh) {
+	bool here = threadIdx.x < listed;
+	u32 k = here ? s.keys[threadIdx.x] : 0, id = here ? s.ids[threadIdx.x] : 0, rank = 0;
+	for (u32 i = 0; here && i < listed; i++) {
+		u32 other = s.keys[i];
+		rank += other > k || other == k && s.ids[i] < id;
+	}
+	u64 mass = here ? weigh(value(k)) : 0;
+	__syncthreads();
+	s.mass[threadIdx.x] = 0;
+	__syncthreads();
+	if (here) s.mass[rank] = mass;
+	__syncthreads();
+	u64 before = s.mass[threadIdx.x], own = before;
+	u64 whole = block_scan(s, before);
+	u32 keep = r.topk > 0 && r.topk < listed ? r.topk : listed;
+	if (threadIdx.x == keep - 1) s.above = before + own; // the mass of top-k
+	__syncthreads();
+	bool top = r.topk > 0;
+	u64 base = top ? s.above : sum, need = r.topp > 0 && r.topp < 1 ? max((u64)((double)r.topp * (double)base), (u64)1) : ~(u64)0;
+	if (!top && whole < need) return -1; // the nucleus reaches beyond the list
+	__syncthreads();
+	s.mass[threadIdx.x] = before; // by rank: the mass before it
+	__syncthreads();
+	bool in = here && rank < keep && s.mass[rank] < need;
+	if (r.minp > 0 && rank > 0 && mass < (u64)1 << 40) in = in && expf((value(k) - weigh.top) * weigh.inverse) >= r.minp;
+	u64 mine = in ? mass : 0;
+	u64 total = block_sum64(s, mine);
+	__syncthreads();
+	s.mass[threadIdx.x] = mine;
+	if (threadIdx.x == 0) s.at = s.ids[0];
+	__syncthreads();
+	u64 past = min((u64)(r.u * (double)total), total - 1), low = 0;
+	for (u32 i = 0; here && i < listed; i++) low += s.ids[i] < id ? s.mass[i] : 0;
+	if (mine > 0 && low <= past && low + mine > past) s.at = id;
+	__syncthreads();
+	return s.at;
+}
+
+constexpr u32 NUCLEUS = 256; // elements that top-p tries first
+
 // draw chooses a token from l.
 DEVICE int draw(Shared &s, const float *l, int n, const Row &r) {
-	int best;
-	Stats st = survey(s, l, n, &best);
-	if (st.top == -INF) return 0;
-	if (r.temperature <= 0) return best;
-	Weigher weigh = {st.top, 1.f / r.temperature};
+	Best best = survey(s, l, n);
+	if (best.top == -INF) return 0;
+	if (r.temperature <= 0) return best.id;
+	Weigher weigh = {best.top, 1.f / r.temperature};
+	bool topk = r.topk > 0 && r.topk < n, topp = r.topp > 0 && r.topp < 1;
+	u32 want = topk ? r.topk : topp ? NUCLEUS : 0;
+	if (want > 0 && want <= THREADS) {
+		u64 sum = 0;
+		u32 listed = topk ? gather(s, l, n, best.mine, want, LOWEST, [](float) { return (u64)0; }, &sum)
+		                  : gather(s, l, n, best.mine, want, LOWEST, weigh, &sum);
+		int id = listed > 0 ? few(s, r, listed, sum, weigh) : -1;
+		if (id >= 0) return id;
+	}
 	Edge keep = {LOWEST + 1, n};
-	if (r.topk > 0 && r.topk < n) keep = select(s, l, n, st, keep, LOWEST, r.topk, 0, weigh);
-	if (r.topp > 0 && r.topp < 1) keep = select(s, l, n, st, keep, LOWEST, 0, r.topp, weigh);
+	if (topk) keep = select(s, l, n, best.top, keep, LOWEST, r.topk, 0, weigh);
+	if (topp) keep = select(s, l, n, best.top, keep, LOWEST, 0, r.topp, weigh);
 	// min-p compares with the largest probability, which is weight 1: a bound on the weight alone.
-	auto mass = [&](int j) -> u64 {
+	int id = nth(s, n, 0, r.u, [&](int j) -> u64 {
 		float v = tame(l[j]);
 		u32 k = key(v);
 		if (k <= LOWEST || !keep.holds(k, j)) return 0;
-		if (r.minp > 0 && v < st.top && expf((v - st.top) * weigh.inverse) < r.minp) return 0;
+		if (r.minp > 0 && v < best.top && expf((v - best.top) * weigh.inverse) < r.minp) return 0;
 		return weigh(v);
-	};
-	u64 total = 0;
-	for (int j = threadIdx.x; j < n; j += THREADS) total += mass(j);
-	total = block_sum64(s, total);
-	u64 past = (u64)(r.u * (double)total);
-	int id = nth(s, n, past < total ? past : total - 1, mass);
-	return id < 0 ? best : id;
+	});
+	return id < 0 ? best.id : id;
 }
 
 // score fills what the raw logits say: the largest, the sum of weights relative to it, and the likeliest `listed`.
 DEVICE void score(Shared &s, const float *l, int n, const Row &r, Out *out) {
-	int best;
-	Stats st = survey(s, l, n, &best);
+	Best best = survey(s, l, n);
 	float sum = 0;
-#pragma unroll 4
-	for (int j = threadIdx.x; j < n; j += THREADS) {
-		float v = tame(l[j]);
-		sum += v == st.top ? 1.f : expf(v - st.top);
-	}
+	each(l, n, [&](float v, int) {
+		v = tame(v);
+		sum += v == best.top ? 1.f : expf(v - best.top);
+	});
 	sum = lane_sum(sum);
 	__syncthreads();
 	if (threadIdx.x % 32 == 0) s.part[threadIdx.x / 32] = __float_as_uint(sum);
 	__syncthreads();
 	sum = lane_sum(__uint_as_float((u32)s.part[threadIdx.x % 32]));
 	int listed = min(r.logprobs, n);
-	if (threadIdx.x == 0) out->top = st.top, out->sum = sum, out->listed = listed;
+	if (threadIdx.x == 0) out->top = best.top, out->sum = sum, out->listed = listed;
 	if (listed == 0) return;
 	Edge edge = {0, n};
-	if (listed < n) edge = select(s, l, n, st, edge, 0, listed, 0, Weigher{st.top, 1.f});
+	if (listed < n) {
+		u64 none;
+		u32 found = listed <= THREADS ? gather(s, l, n, best.mine, listed, 0, [](float) { return (u64)0; }, &none) : 0;
+		if (found >= listed) {
+			bool here = threadIdx.x < found;
+			u32 k = here ? s.keys[threadIdx.x] : 0, id = here ? s.ids[threadIdx.x] : 0, rank = 0;
+			for (u32 i = 0; here && i < found; i++) rank += s.keys[i] > k || s.keys[i] == k && s.ids[i] < id;
+			if (here && rank < listed) r.tops[rank] = {(int)id, value(k)};
+			__syncthreads();
+			return;
+		}
+		edge = select(s, l, n, best.top, edge, 0, listed, 0, Weigher{best.top, 1.f});
+	}
 	__syncthreads();
 	if (threadIdx.x == 0) s.n = 0;
 	__syncthreads();
@@ -356,8 +466,7 @@ KERNEL void __launch_bounds__(THREADS, 1) sample(const __grid_constant__ Sample 
 	if (scored) {
 		float v = tame(raw[token]);
 		u64 above = 0;
-#pragma unroll 4
-		for (int j = threadIdx.x; j < n; j += THREADS) above += tame(raw[j]) > v;
+		each(raw, n, [&](float x, int) { above += tame(x) > v; });
 		above = block_sum64(s, above);
 		if (threadIdx.x == 0) out->logit = v, out->rank = 1 + (int)above;
 	}
