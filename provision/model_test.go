@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -103,10 +104,58 @@ func TestModelIsVerifiedOnce(t *testing.T) {
 	}
 	r.want("mended", Already, Already, nil)
 
+	for _, part := range []string{"snapshots", "refs"} { // as after a kill between the last file and its link
+		if err := os.RemoveAll(filepath.Join(r.dir, "cache", "models--org--model", part)); err != nil {
+			t.Fatal(err)
+		}
+		r.want("without "+part, Done, Already, nil)
+	}
 	if err := os.Remove(filepath.Join(r.dir, "j", "setup.json")); err != nil {
 		t.Fatal(err)
 	}
 	r.want("nobody knows", Already, Done, nil)
+}
+
+// watcher hears what a pull notes.
+type watcher func(hub.Note)
+
+func (w watcher) Note(n hub.Note)       { w(n) }
+func (watcher) Bytes(store.Path, int64) {}
+
+// What another client finished while this one waited for its lock was hashed by nobody.
+func TestModelTrustsNobodyElsesFile(t *testing.T) {
+	r := newRig(t)
+	st := r.model(nil).Store
+	file := hubtest.SampleFiles()["tokenizer.json"]
+	lock, err := st.LockBlob(t.Context(), "org/model", store.Hash(file.Hash()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.want("another's", Done, Done, func(m *Model) {
+		m.Observe = func(*hub.Plan) (hub.Observer, func()) {
+			return watcher(func(n hub.Note) {
+				if n.Kind != hub.NoteWait {
+					return
+				}
+				if err := os.WriteFile(r.blob("tokenizer.json"), make([]byte, file.Size), 0o644); err != nil {
+					t.Error(err)
+				}
+				lock.Release()
+			}), func() {}
+		}
+	})
+	in, err := file.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	want, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(r.blob("tokenizer.json")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the wrong bytes are still there (%v)", err)
+	}
 }
 
 // What a hub sends wrong for good ends as an error of hashes, and is no file.

@@ -5,9 +5,39 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
+
+// A process whose first thread is gone is shown as a zombie, and still has its files and ports.
+func TestHeadlessProcessIsAlive(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(exe)
+	c.Env = append(os.Environ(), roleEnv+"=headless")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	id, err := identify(c.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "its first thread is gone", func() bool {
+		st, err := readStat(id.PID)
+		return err == nil && st.state == 'Z'
+	})
+	if !id.alive() {
+		t.Error("it counts as gone")
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is gone", func() bool { return !id.alive() })
+	_ = c.Wait() // killed
+}
 
 // A supervisor that hangs up on a question, because it ends just then, has ended; one that goes on is unreachable.
 func TestAskWhileItEnds(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,8 +23,17 @@ import (
 // The test binary is also the worker, and a supervisor in a process of its own; this variable says which.
 const roleEnv = "SUPERVISE_TEST_ROLE"
 
+func init() {
+	if os.Getenv(roleEnv) == "headless" {
+		runtime.LockOSThread() // main runs on the process's first thread
+	}
+}
+
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleEnv) {
+	case "headless":
+		go func() { select {} }()
+		syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // of this thread only
 	case "worker":
 		os.Exit(work(os.Args[1:]))
 	case "supervisor":

@@ -58,7 +58,7 @@ func (id *Identity) alive() bool {
 		return false
 	}
 	st, err := readStat(id.PID)
-	return err == nil && st.state != 'Z' && st.state != 'X'
+	return err == nil && !st.dead()
 }
 
 // signal reaches the process that is meant or nobody. The handle is opened first and the identity compared after, so

@@ -13,10 +13,15 @@ type stat struct {
 	state   byte
 	parent  int
 	session int
+	threads uint64
 	cpu     uint64 // clock ticks of user and system time
 	start   uint64 // clock ticks after boot
 	rss     int64  // bytes
 }
+
+// dead says that nothing of the process runs any more. One whose first thread has ended is called a zombie while others
+// of its threads still have its files and ports.
+func (s stat) dead() bool { return s.state == 'X' || s.state == 'Z' && s.threads <= 1 }
 
 // ticksPerSecond is USER_HZ, which is 100 on every Linux that Go runs on.
 const ticksPerSecond = 100
@@ -46,7 +51,7 @@ func parseStat(b []byte) (stat, error) {
 		}
 		return v
 	}
-	return stat{state: f[0][0], parent: int(n(4)), session: int(n(6)), cpu: n(14) + n(15), start: n(22),
+	return stat{state: f[0][0], parent: int(n(4)), session: int(n(6)), threads: n(20), cpu: n(14) + n(15), start: n(22),
 		rss: int64(n(24)) * int64(os.Getpagesize())}, nil
 }
 

@@ -125,7 +125,7 @@ func family(leader Identity, tag string, visit func(Identity)) {
 		session = -1
 	}
 	processes(func(pid int, st stat) {
-		if pid == self || st.state == 'Z' || st.state == 'X' {
+		if pid == self || st.dead() {
 			return
 		}
 		if st.session != session && !tagged(pid, tag) {
