@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -93,12 +94,13 @@ func newSetupRig(t *testing.T) *setupRig {
 	}
 	delete(files, "README.md") // the default patterns leave it out, and the rig wants to see all
 	r := &setupRig{killRig: newKillRig(t, files), home: t.TempDir()}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for r.port == "" { // below the ports that the kernel hands out to others meanwhile
+		n := 20000 + rand.IntN(10000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", n)); err == nil {
+			r.port = fmt.Sprint(n)
+			l.Close()
+		}
 	}
-	r.port = fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
-	l.Close()
 	t.Cleanup(func() { endDaemons(r.home) })
 	return r
 }

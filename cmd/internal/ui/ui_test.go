@@ -58,3 +58,32 @@ func TestTableAndBytes(t *testing.T) {
 		}
 	}
 }
+
+// Steps carry their outcome in a mark, in words where the locale has none.
+func TestSteps(t *testing.T) {
+	for _, c := range []struct {
+		ascii bool
+		want  string
+	}{
+		{false, "\u2713 pull     here\n\u2717 start    taken\n  try: another\n"},
+		{true, "ok pull     here\nFAIL start    taken\n  try: another\n"},
+	} {
+		var err bytes.Buffer
+		term := &Terminal{Err: &err, ascii: c.ascii}
+		term.Step(true, "pull", "here", "")
+		term.Step(false, "start", "taken", "another")
+		if err.String() != c.want {
+			t.Errorf("steps %q, want %q", err.String(), c.want)
+		}
+	}
+	for want, cases := range map[bool][][]string{
+		true:  {{"", "", ""}, {"", "", "de_DE.UTF-8"}, {"C.utf8", "", "C"}},
+		false: {{"C", "", "en_US.UTF-8"}, {"", "", "POSIX"}, {"", "ISO-8859-1", ""}},
+	} {
+		for _, vars := range cases {
+			if utf8Locale(vars...) != want {
+				t.Errorf("%q: not %v", vars, want)
+			}
+		}
+	}
+}
