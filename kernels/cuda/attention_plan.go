@@ -135,6 +135,7 @@ type planner struct {
 	order     []int
 	tall      []int // sequences
 	cuts      []tile
+	blocks    []int32 // of keys, of each tile
 }
 
 // make fills p.
@@ -247,7 +248,8 @@ type tile struct{ seq, row, n, from, end int32 }
 // tiles plans tall sequences. Heavy tiles come first, so that the card does not wait for one at the end.
 func (o *planner) tiles() {
 	r, each := &o.step.ragged, max(1, tileRows/o.group)
-	all, total := o.cuts[:0], int32(0)
+	all := o.cuts[:0]
+	o.blocks = o.blocks[:0]
 	for _, i := range o.tall {
 		for row := r.RowStart[i]; row < r.RowStart[i+1]; row += each {
 			n := min(each, r.RowStart[i+1]-row)
@@ -256,14 +258,13 @@ func (o *planner) tiles() {
 				from = max(0, o.step.pos[row]+1-o.window) / keyBlock * keyBlock
 			}
 			t := tile{int32(i), row, n, from, o.step.pos[row] + n}
-			total += (t.end - t.from + keyBlock - 1) / keyBlock
+			o.blocks = append(o.blocks, (t.end-t.from+keyBlock-1)/keyBlock)
 			all = append(all, t)
 		}
 	}
 	o.cuts = all
 	slices.SortStableFunc(all, func(a, b tile) int { return cmp.Compare(b.end-b.from, a.end-a.from) })
-	// Each multiprocessor's fair share of blocks; longer tiles are cut.
-	share := max(leastBlocks, int32(over(int(total)*o.heads.KV, o.sms)))
+	share := o.fair()
 	for _, t := range all {
 		o.tile(t, share*keyBlock)
 	}

@@ -38,7 +38,7 @@ func TestPlan(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 1))
 	shared := 0
 	b, o, p := &Backend{}, &planner{gain: 1 << 20}, &plan{} // no card is asked; memory is used again from step to step
-	for try := range 250 {
+	for try := range 120 {
 		size := []int{1, 4, 12, 16, 64}[rng.IntN(5)]
 		group := []int{1, 2, 4, 7, 16}[rng.IntN(5)]
 		window := []int32{0, 0, 0, 17, 300, 5000}[rng.IntN(6)]

@@ -26,16 +26,19 @@ func (o *planner) share() {
 		return
 	}
 	o.descend(append(o.order[:0], o.short...), 0, 0)
-	saved, blocks, each := int64(0), int32(0), max(1, tileRows/o.group)
+	saved, each := int64(0), max(1, tileRows/o.group)
+	o.blocks = o.blocks[:0]
 	for _, s := range o.segments {
 		saved += int64(s.to-s.from) * int64(len(s.seqs)-1) * int64(4*o.heads.KV*o.heads.Dim)
-		blocks += (s.to - s.from + keyBlock - 1) / keyBlock * ((o.rowsOf(s) + each - 1) / each)
+		for range (o.rowsOf(s) + each - 1) / each {
+			o.blocks = append(o.blocks, (s.to-s.from+keyBlock-1)/keyBlock)
+		}
 	}
 	if saved < o.gain {
 		o.segments = o.segments[:0]
 		return
 	}
-	most := keyBlock * max(leastBlocks, int32(over(int(blocks)*o.heads.KV, o.sms)))
+	most := keyBlock * o.fair()
 	for i := range o.segments { // a segment comes after those that it continues
 		s := &o.segments[i]
 		s.pieces = pieces(s.to-s.from, most)
@@ -136,6 +139,28 @@ func (o *planner) cascade() {
 			o.before[q] += s.pieces
 		}
 	}
+}
+
+// fair is how many blocks of keys a piece of a tile may have for the tiles in o.blocks to keep all multiprocessors busy:
+// the mean, or a little more where that puts all pieces into one round.
+func (o *planner) fair() int32 {
+	total, longest := 0, int32(0)
+	for _, n := range o.blocks {
+		total += int(n)
+		longest = max(longest, n)
+	}
+	share := max(leastBlocks, int32(over(total*o.heads.KV, o.sms)))
+	for len(o.blocks)*o.heads.KV <= o.sms && share < longest {
+		n := int32(0)
+		for _, b := range o.blocks {
+			n += (b + share - 1) / share
+		}
+		if int(n)*o.heads.KV <= o.sms {
+			break
+		}
+		share++
+	}
+	return share
 }
 
 // pieces is into how many pieces of about most keys to cut n.

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 	"unsafe"
 
 	"radish/kernels"
@@ -185,7 +184,6 @@ func TestAttentionLarge(t *testing.T) {
 	gpu(t)
 	for i, c := range scenes {
 		b := open(t, Options{Act: kernels.BF16})
-		began := time.Now()
 		s := newScene(t, b, c.h, 2, c.size, c.lines)
 		s.window = c.window
 		want := s.result(t, true)
@@ -195,7 +193,6 @@ func TestAttentionLarge(t *testing.T) {
 				break
 			}
 		}
-		t.Logf("scene %d: %d rows, %.1f s", i, s.ragged.NumRows(), time.Since(began).Seconds())
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -227,73 +224,14 @@ func TestAttentionCompany(t *testing.T) {
 	}
 }
 
-// timed is the device time of one operation among n that queue queues, launched as one graph.
-func timed(t testing.TB, b *Backend, n int, queue func()) time.Duration {
-	t.Helper()
-	no := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	from, err := driver.NewEvent(true)
-	no(err)
-	defer from.Close()
-	to, err := driver.NewEvent(true)
-	no(err)
-	defer to.Close()
-	no(b.Run())
-	queue()
-	l := &b.list
-	if s := &l.stages[l.stage]; s.arenaUsed > 0 {
-		no(b.stream.Exec([]driver.Op{{Kind: driver.ToDevice, Dst: uint64(l.arena), Src: address(s.arena), Bytes: uint64(s.arenaUsed)}}, nil))
-	}
-	g, err := b.stream.Capture(l.body, l.params)
-	no(err)
-	defer g.Close()
-	l.body, l.params = l.body[:0], l.params[:0]
-	best := time.Hour
-	for range 4 {
-		no(b.stream.Exec([]driver.Op{from.Op()}, nil))
-		no(b.stream.Launch(g))
-		no(b.stream.Exec([]driver.Op{to.Op()}, nil))
-		no(to.Wait())
-		d, err := to.Since(from)
-		no(err)
-		best = min(best, d)
-	}
-	no(b.Run())
-	return best / time.Duration(n)
-}
-
-// copyRate is the card's copy bandwidth, read and write added, bytes a second.
-func copyRate(t testing.TB, b *Backend) float64 {
-	t.Helper()
-	const n, times = 1 << 30, 20
-	at, err := b.mem.take(2 * n)
-	if err != nil {
-		t.Fatal(err)
-	}
-	best := time.Hour
-	for range 3 {
-		for range times {
-			b.list.body = append(b.list.body, driver.Op{Kind: driver.OnDevice, Dst: uint64(at), Src: uint64(at) + n, Bytes: n})
-		}
-		b.list.plain = true
-		began := time.Now()
-		if err := b.Run(); err != nil {
-			t.Fatal(err)
-		}
-		best = min(best, time.Since(began))
-	}
-	return 2 * n * times / best.Seconds()
-}
-
 // BenchmarkAttention times the shapes of an 8B model, a layer at a time, over layers enough that no cache holds them: us
 // a layer, GB/s and TFLOP/s, and the share of the copy bandwidth measured first. b.N is not used.
 func BenchmarkAttention(bench *testing.B) {
 	b := open(bench, Options{Act: kernels.BF16})
-	rate := copyRate(bench, b)
+	rate, err := b.CopyRate()
+	if err != nil {
+		bench.Fatal(err)
+	}
 	bench.Logf("%s: copy %.0f GB/s", b.Name(), rate/1e9)
 	if err := b.Close(); err != nil {
 		bench.Fatal(err)
@@ -317,6 +255,18 @@ func BenchmarkAttention(bench *testing.B) {
 	run("shared/8x1024+1024", repeated(8, line{2047, 1, 1, 1024}))
 }
 
+// report measures one of n operations in seconds, and reports it; bytes are those of one.
+func report(bench *testing.B, b *Backend, n int, bytes float64, queue func()) float64 {
+	t, err := b.Measure(n, queue)
+	if err != nil {
+		bench.Fatal(err)
+	}
+	bench.ReportMetric(0, "ns/op")
+	bench.ReportMetric(t.Seconds()*1e6, "us")
+	bench.ReportMetric(bytes/t.Seconds()/1e9, "GB/s")
+	return t.Seconds()
+}
+
 // timeScene reports one shape. Bytes are what must be read of keys and values, shared ones once.
 func timeScene(bench *testing.B, rate float64, lines []line) {
 	h := kernels.Heads{Q: 32, KV: 8, Dim: 128}
@@ -335,15 +285,12 @@ func timeScene(bench *testing.B, rate float64, lines []line) {
 	layers := int(min(32, max(2, 400e6/bytes)))
 	s := newScene(bench, b, h, layers, 16, lines)
 	n := min(200, max(16, int(4e8/bytes)))
-	d := timed(bench, b, n, func() {
+	d := report(bench, b, n, bytes, func() {
 		b.Begin(&s.ragged)
 		for i := range n {
 			b.Attention(s.dst, s.q, s.k, s.attn(i%layers))
 		}
-	}).Seconds()
-	bench.ReportMetric(0, "ns/op")
-	bench.ReportMetric(d*1e6, "us")
-	bench.ReportMetric(bytes/d/1e9, "GB/s")
+	})
 	bench.ReportMetric(100*bytes/d/rate, "%copy")
 	bench.ReportMetric(flops/d/1e12, "TFLOP/s")
 }
@@ -365,16 +312,13 @@ func BenchmarkRopeAppend(bench *testing.B) {
 			}
 			qkv, r := alloc((h.Q+2*h.KV)*h.Dim), kernels.Rope{Heads: h, Cos: alloc(h.Dim / 2), Sin: alloc(h.Dim / 2)}
 			bytes := float64(rows * h.Dim * (4*(h.Q+2*h.KV) + 4*h.Q + 4*h.KV + 4))
-			d := timed(bench, b, 64, func() {
+			report(bench, b, 64, bytes, func() {
 				b.Begin(&s.ragged)
 				for i := range 64 {
 					r.Layer = i % 4
 					b.RopeAppend(s.q, qkv, s.k, r)
 				}
-			}).Seconds()
-			bench.ReportMetric(0, "ns/op")
-			bench.ReportMetric(d*1e6, "us")
-			bench.ReportMetric(bytes/d/1e9, "GB/s")
+			})
 		})
 	}
 }

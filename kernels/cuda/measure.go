@@ -35,11 +35,11 @@ func (b *Backend) Measure(n int, queue func()) (d time.Duration, err error) {
 		return 0, fmt.Errorf("capture %d operations: %w", len(body), err)
 	}
 	defer func() { err = errors.Join(err, g.Close()) }()
-	return b.replay(g, n)
+	return b.replay(n, func() error { return b.stream.Launch(g) })
 }
 
-// replay times a graph of n operations.
-func (b *Backend) replay(g *driver.Graph, n int) (time.Duration, error) {
+// replay times what run launches, n operations.
+func (b *Backend) replay(n int, run func() error) (time.Duration, error) {
 	var marks mark
 	var err error
 	if marks.begin, err = driver.NewEvent(true); err != nil {
@@ -55,7 +55,7 @@ func (b *Backend) replay(g *driver.Graph, n int) (time.Duration, error) {
 		if err := b.stream.Exec([]driver.Op{marks.begin.Op()}, nil); err != nil {
 			return 0, err
 		}
-		if err := b.stream.Launch(g); err != nil {
+		if err := run(); err != nil {
 			return 0, err
 		}
 		if err := b.stream.Exec([]driver.Op{marks.end.Op()}, nil); err != nil {
@@ -76,7 +76,7 @@ func (b *Backend) replay(g *driver.Graph, n int) (time.Duration, error) {
 }
 
 // CopyRate measures the card's copy bandwidth, bytes read and written added, a second: the ceiling of everything that
-// only moves memory.
+// only moves memory. The copies are no graph: as one, an H200 copies 2.7 TB/s where a stream of them does 4.2.
 func (b *Backend) CopyRate() (float64, error) {
 	const n, times = 1 << 30, 10
 	at, err := driver.Alloc(2 * n)
@@ -84,11 +84,11 @@ func (b *Backend) CopyRate() (float64, error) {
 		return 0, named(err)
 	}
 	defer driver.Free(at)
-	d, err := b.Measure(times, func() {
-		for range times {
-			b.list.body = append(b.list.body, driver.Op{Kind: driver.OnDevice, Dst: uint64(at), Src: uint64(at) + n, Bytes: n})
-		}
-	})
+	var ops []driver.Op
+	for range times {
+		ops = append(ops, driver.Op{Kind: driver.OnDevice, Dst: uint64(at), Src: uint64(at) + n, Bytes: n})
+	}
+	d, err := b.replay(times, func() error { return b.stream.Exec(ops, nil) })
 	if err != nil {
 		return 0, err
 	}

@@ -127,8 +127,9 @@ template <int DP> DEVICE void deliver(const Attention &a, const Item &it, int he
 // finish counts this block's partial results as arrived. Where they were the last of a row, it adds the row's up, in the
 // order of their keys whoever came first, so that the result does not depend on timing. The block's first THREADS threads
 // call it, after they wrote their shares to sums and stats, and meet at barrier BAR. flags is shared memory for it.n
-// numbers.
-template <int THREADS, int BAR = 0> DEVICE void finish(const Attention &a, const Item &it, int head, int *flags) {
+// numbers. A warp takes SOME queries at a time, to have their loads under way together: worth it for a tall tile, while
+// with the few queries of a short one what is left over costs more.
+template <int THREADS, int SOME, int BAR = 0> DEVICE void finish(const Attention &a, const Item &it, int head, int *flags) {
 	asm volatile("bar.sync %0, %1;" ::"n"(BAR), "n"(THREADS) : "memory");
 	for (int i = threadIdx.x; i < it.n; i += THREADS) {
 		Row row = load_row(a, it.first + i);
@@ -140,29 +141,54 @@ template <int THREADS, int BAR = 0> DEVICE void finish(const Attention &a, const
 		flags[i] = last;
 	}
 	asm volatile("bar.sync %0, %1;" ::"n"(BAR), "n"(THREADS) : "memory");
-	int lane = threadIdx.x % 32, dim = a.pool.dim, heads = a.pool.heads * a.group;
-	for (int i = threadIdx.x / 32; i < it.n * a.group; i += THREADS / 32) {
-		if (!flags[i / a.group]) continue;
-		Row row = load_row(a, it.first + i / a.group);
-		int query = head * a.group + i % a.group;
-		const float2 *stats = a.stats + (i64)row.slot * heads + query;
-		float top = NONE;
-		for (int k = lane; k < row.parts; k += 32) top = fmaxf(top, __ldcg(stats + (i64)k * heads).x);
-		top = lane_max(top);
-		for (int c = 4 * lane; c < dim; c += 128) {
-			const float *sums = a.sums + ((i64)row.slot * heads + query) * dim + c;
-			float total = 0;
-			float4 v = make_float4(0, 0, 0, 0);
-#pragma unroll 4
-			for (int k = 0; k < row.parts; k++) {
-				float2 s = __ldcg(stats + (i64)k * heads);
-				float4 u = __ldcg((const float4 *)(sums + (i64)k * heads * dim));
-				float w = exp2_fast(s.x - top);
-				total += s.y * w;
-				v.x += u.x * w, v.y += u.y * w, v.z += u.z * w, v.w += u.w * w;
+	constexpr int WARPS = THREADS / 32;
+	int lane = threadIdx.x % 32, dim = a.pool.dim, heads = a.pool.heads * a.group, all = it.n * a.group;
+	for (int i = threadIdx.x / 32; i < all; i += WARPS * SOME) {
+		int row[SOME], query[SOME], parts[SOME], most = 0;
+		i64 at[SOME];
+		float top[SOME];
+#pragma unroll
+		for (int u = 0; u < SOME; u++) {
+			int j = i + u * WARPS;
+			Row r = {0, 0, 0, 0};
+			if (j < all && flags[j / a.group]) r = load_row(a, it.first + j / a.group);
+			row[u] = r.row, parts[u] = r.parts, query[u] = head * a.group + j % a.group;
+			at[u] = (i64)r.slot * heads + (r.parts ? query[u] : 0);
+			most = max(most, r.parts);
+		}
+#pragma unroll
+		for (int u = 0; u < SOME; u++) {
+			top[u] = NONE;
+			for (int k = lane; k < parts[u]; k += 32) top[u] = fmaxf(top[u], __ldcg(a.stats + at[u] + (i64)k * heads).x);
+		}
+#pragma unroll
+		for (int u = 0; u < SOME; u++) top[u] = lane_max(top[u]);
+		for (int c = 4 * lane; c < dim && most > 0; c += 128) {
+			float total[SOME] = {};
+			float4 v[SOME] = {};
+#pragma unroll(SOME == 1 ? 4 : 2)
+			for (int k = 0; k < most; k++) {
+				float2 s[SOME];
+				float4 x[SOME];
+#pragma unroll
+				for (int u = 0; u < SOME; u++) {
+					i64 from = at[u] + (i64)max(0, min(k, parts[u] - 1)) * heads;
+					s[u] = __ldcg(a.stats + from);
+					x[u] = __ldcg((const float4 *)(a.sums + from * dim + c));
+				}
+#pragma unroll
+				for (int u = 0; u < SOME; u++) {
+					float w = k < parts[u] ? exp2_fast(s[u].x - top[u]) : 0.f;
+					total[u] += s[u].y * w;
+					v[u].x += x[u].x * w, v[u].y += x[u].y * w, v[u].z += x[u].z * w, v[u].w += x[u].w * w;
+				}
 			}
-			float scale = 1.f / total;
-			store4(a, row.row, query * dim + c, make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale));
+#pragma unroll
+			for (int u = 0; u < SOME; u++) {
+				if (!parts[u]) continue;
+				float scale = 1.f / total[u];
+				store4(a, row[u], query[u] * dim + c, make_float4(v[u].x * scale, v[u].y * scale, v[u].z * scale, v[u].w * scale));
+			}
 		}
 	}
 }
