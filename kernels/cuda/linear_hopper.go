@@ -10,7 +10,8 @@ import (
 type hopperArgs struct {
 	w, x driver.TensorMap
 	work work
-	pad  [8]int32
+	box  int32
+	pad  [7]int32
 }
 
 // wgmma is what the Hopper kernels can do.
@@ -43,7 +44,8 @@ func (b *Backend) hopperTiles(p product, w driver.TensorMap) {
 	if r.stages == 0 || r.stages > stages {
 		r.stages = stages
 	}
-	a := hopperArgs{w: w, x: b.activations(p.x, t.box), work: b.work(p, t)}
+	box := min(int(p.x.rows), t.box)
+	a := hopperArgs{w: w, x: b.activations(p.x, box), work: b.work(p, t), box: int32(box)}
 	a.work.stages, a.work.ahead = int32(r.stages), int32(r.ahead)
 	if t.tokens == 1 {
 		a.work.stream = 1

@@ -129,29 +129,51 @@ template <int R> DEVICE bool merge(const Share &s, float (&d)[R], volatile int *
 }
 
 // store writes a warp's part of a tile: features f and f + 8 of each 16, tokens t and t + 1 of each 8, as mma and wgmma
-// leave them. Eight lanes hold eight features of a token: 32 bytes, a whole sector where rows are aligned.
+// leave them. Eight lanes hold eight features of a token: 32 bytes, a whole sector where rows are aligned. What is to be
+// added is read ahead of the stores, which the compiler must not do.
 template <int M, int N> DEVICE void store(const Work &a, float (&d)[M * N * 4], int f, int t) {
+	constexpr int C = N < 4 ? N : 4;
 #pragma unroll
 	for (int m = 0; m < M; m++, f += 16) {
 		bool low = f < a.out, high = f + 8 < a.out;
 		float biasLow = a.bias && low ? a.bias[f] : 0.f, biasHigh = a.bias && high ? a.bias[f + 8] : 0.f;
 		float *to = a.dst.p + (i64)t * a.dst.stride + f;
+		if (a.add) {
+#pragma unroll
+			for (int c = 0; c < N; c += C) {
+				float old[C * 4];
+#pragma unroll
+				for (int i = 0; i < C * 2; i++) {
+					int n = 8 * (c + i / 2) + i % 2;
+					bool in = t + n < a.dst.rows;
+					old[2 * i] = in && low ? to[n * a.dst.stride] : 0.f;
+					old[2 * i + 1] = in && high ? to[n * a.dst.stride + 8] : 0.f;
+				}
+#pragma unroll
+				for (int i = 0; i < C * 2; i++) {
+					int n = 8 * (c + i / 2) + i % 2, at = 4 * (m * N + c + i / 2) + i % 2;
+					if (t + n >= a.dst.rows) continue;
+					if (low) to[n * a.dst.stride] = d[at] + biasLow + old[2 * i];
+					if (high) to[n * a.dst.stride + 8] = d[at + 2] + biasHigh + old[2 * i + 1];
+				}
+			}
+			continue;
+		}
 #pragma unroll
 		for (int n = 0; n < N; n++) {
 #pragma unroll
 			for (int e = 0; e < 2; e++) {
 				if (t + 8 * n + e >= a.dst.rows) continue;
 				float *p = to + (8 * n + e) * a.dst.stride;
-				float x = d[4 * (m * N + n) + e] + biasLow, y = d[4 * (m * N + n) + 2 + e] + biasHigh;
-				if (a.add) x += low ? p[0] : 0.f, y += high ? p[8] : 0.f;
-				if (low) p[0] = x;
-				if (high) p[8] = y;
+				if (low) p[0] = d[4 * (m * N + n) + e] + biasLow;
+				if (high) p[8] = d[4 * (m * N + n) + 2 + e] + biasHigh;
 			}
 		}
 	}
 }
 
-// store_swiglu: of each 16 rows the first 8 are gates, the others are the rows that belong to them; f counts pairs.
+// store_swiglu: of each 16 rows the first 8 are gates, the others are the rows that belong to them; f counts pairs. exp and
+// the division are good to some 2^-20, which the rounding to bfloat16 hides.
 template <int M, int N> DEVICE void store_swiglu(const Work &a, float (&d)[M * N * 4], int f, int t) {
 #pragma unroll
 	for (int m = 0; m < M; m++, f += 8) {
@@ -163,7 +185,7 @@ template <int M, int N> DEVICE void store_swiglu(const Work &a, float (&d)[M * N
 #pragma unroll
 			for (int e = 0; e < 2; e++) {
 				float g = d[4 * (m * N + n) + e] + biasGate, u = d[4 * (m * N + n) + 2 + e] + biasUp;
-				if (t + 8 * n + e < a.dst.rows) to[(8 * n + e) * a.dst.stride] = f32_to_bf16(g / (1.f + expf(-g)) * u);
+				if (t + 8 * n + e < a.dst.rows) to[(8 * n + e) * a.dst.stride] = f32_to_bf16(__fdividef(g, 1.f + __expf(-g)) * u);
 			}
 		}
 	}

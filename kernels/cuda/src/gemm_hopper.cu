@@ -11,6 +11,9 @@
 // Work: one block a multiprocessor; gemm.cuh says how it is divided. With one tile of tokens the cut depends on the
 // weight's shape alone, so a row's result is the same whatever shares its step.
 //
+// Where one tile takes all tokens, boxes hold the rows that there are: the copy engine takes 7 cycles for each row that it
+// must invent (measured). What lies in shared memory behind them only reaches sums that are not stored.
+//
 // Overlap: weights are constant, so the producer streams them before the kernel ahead of it has ended, as far as the
 // ring is deep; what it waits for are the activations.
 #include "gemm.cuh"
@@ -20,7 +23,8 @@ struct __align__(64) TensorMap { char bytes[128]; };
 struct Gemm {
 	TensorMap w, x;
 	Work work;
-	int pad[8];
+	int box; // rows of a box of x
+	int pad[7];
 };
 
 DEVICE void bar_init(u32 bar, int count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory"); }
@@ -90,7 +94,7 @@ template <int BN> DEVICE void produce(const Gemm &a, u32 ring, u32 full, u32 emp
 	auto weights = [&](const Share &s, int part, int stage) {
 		u32 to = ring + stage * R::STAGE, bar = full + 8 * stage;
 		int k = s.k * 128 + part * 64;
-		bar_expect(bar, R::STAGE);
+		bar_expect(bar, R::BOXES * (R::WEIGHTS + a.box * 128));
 #pragma unroll
 		for (int i = 0; i < R::BOXES; i++, k += 64, to += R::WEIGHTS) {
 			if (a.work.swiglu) box4(to, a.w, k, s.feature * 8, bar, policy);
