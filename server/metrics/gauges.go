@@ -51,6 +51,8 @@ var readings = []reading{
 		func(s *engine.Stats) float64 { return float64(s.Tokens.Wasted) }},
 	{"radish_steps_total", "", "Steps of the engine.", true,
 		func(s *engine.Stats) float64 { return float64(s.Steps) }},
+	{"radish_retractions_total", "", "Times that a running request lost its pages to others.", true,
+		func(s *engine.Stats) float64 { return float64(s.Sched.Retracts) }},
 	{"radish_submitted_requests_total", "sglang:num_requests_total", "Requests taken.", true,
 		func(s *engine.Stats) float64 { return float64(s.Requests.Submitted) }},
 	{"radish_refused_requests_total", "", "Requests that found the queue full or the engine closing.", true,
