@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How fast radish pull is beside one curl for each file in parallel, and beside curl with sha256sum after it, which does
 # as much: against the test hub on loopback, alternating runs, medians, and radish's largest resident size. Prints; judges
-# nothing. BYTES, SHARDS, RUNS and DIR can be set; DIR on tmpfs leaves the disk out of it and shows what the processors
+# nothing. BYTES, SHARDS, RUNS and DIR can be set, and BINARY and TESTHUB where there is no Go; DIR on tmpfs leaves the disk out of it and shows what the processors
 # do (a hash costs half a second for each GiB, which matters where there are two of them); on a disk all are synced.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,8 @@ BYTES=${BYTES:-1073741824} SHARDS=${SHARDS:-4} RUNS=${RUNS:-5} DIR=${DIR:-/dev/s
 command -v curl >/dev/null || { echo "hub-bench: curl is not installed" >&2; exit 1; }
 work=$(mktemp -d -p "$DIR")
 trap 'kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
-go build -trimpath -o "$work/testhub" ./scripts/testhub
+radish=${BINARY:-bin/radish}
+if [ -n "${TESTHUB:-}" ]; then cp "$TESTHUB" "$work/testhub"; else go build -trimpath -o "$work/testhub" ./scripts/testhub; fi
 : >"$work/log"
 "$work/testhub" -big "$BYTES" -of "$SHARDS" -dir "$work" >"$work/log" &
 pid=$!
@@ -27,7 +28,7 @@ with_curl() {
   sync -f "$work/curl"
 }
 with_sums() { with_curl; (cd "$work/curl" && printf '%s\n' * | xargs -P "$SHARDS" -n 1 sha256sum >/dev/null); }
-with_radish() { HF_TOKEN='' HF_HUB_CACHE="$work/cache" bin/radish pull org/big >/dev/null 2>&1; }
+with_radish() { HF_TOKEN='' HF_HUB_CACHE="$work/cache" "$radish" pull org/big >/dev/null 2>&1; }
 timed() { local t=$EPOCHREALTIME; "$@"; echo "$(( ${EPOCHREALTIME/./} - ${t/./} ))"; }
 median() { sort -n | awk '{v[NR]=$1} END {print (NR%2) ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
 
@@ -38,7 +39,7 @@ for _ in $(seq "$RUNS"); do
   radishes+=("$(timed with_radish)"); rm -rf "$work/cache"
 done
 c=$(printf '%s\n' "${curls[@]}" | median) s=$(printf '%s\n' "${sums[@]}" | median) r=$(printf '%s\n' "${radishes[@]}" | median)
-HF_TOKEN='' HF_HUB_CACHE="$work/cache" bin/radish pull org/big >/dev/null 2>&1 & job=$!
+HF_TOKEN='' HF_HUB_CACHE="$work/cache" "$radish" pull org/big >/dev/null 2>&1 & job=$!
 peak=0
 while [ -r "/proc/$job/status" ]; do
   now=$(awk '/^VmHWM/ {print $2}' "/proc/$job/status" 2>/dev/null || true)
