@@ -32,7 +32,6 @@ type Step struct {
 // Standing is how things stand with a step.
 type Standing struct {
 	Done    bool
-	Judged  bool     // Done, and that only says that Look found nothing amiss: OK, not Already
 	Text    string   // what is there, or what is to be done
 	Changed []string // paths and processes that Do made, changed or ended
 }
@@ -70,7 +69,7 @@ func Plan(ctx context.Context, steps []Step, tell Tell) ([]Result, error) {
 		if err == nil && !now.Done {
 			return Would, now, nil
 		}
-		return s.looked(now), now, err
+		return s.looked(), now, err
 	})
 }
 
@@ -82,7 +81,7 @@ func Apply(ctx context.Context, steps []Step, j *Journal, tell Tell) ([]Result, 
 	return each(steps, tell, func(s Step) (State, Standing, error) {
 		now, err := s.Look(ctx)
 		if err != nil || now.Done {
-			return s.looked(now), now, err
+			return s.looked(), now, err
 		}
 		if err := ctx.Err(); err != nil {
 			return Failed, now, err
@@ -96,8 +95,8 @@ func Apply(ctx context.Context, steps []Step, j *Journal, tell Tell) ([]Result, 
 }
 
 // looked is the state of a step that looking has shown to be done.
-func (s Step) looked(now Standing) State {
-	if s.Do == nil || now.Judged {
+func (s Step) looked() State {
+	if s.Do == nil {
 		return OK
 	}
 	return Already

@@ -54,7 +54,7 @@ EXIT STATUS
   0    it serves and has answered (with --no-start: the model is here and verified)
   1    an error
   2    a flag, argument or configuration key that is not right
-  4    the model and its settings do not fit this machine
+  4    the model and its settings do not fit this machine; or a supervisor that is there does not answer
   5    doctor found that this machine is not fit: a port that somebody else holds, and others
   7    the hub refuses, or has no such thing: repository, revision, token, licence
   8    not enough room on the disk or in the quota

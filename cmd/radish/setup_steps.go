@@ -25,7 +25,7 @@ import (
 // steps are all that setup does, in order.
 func (s *setup) steps() []provision.Step {
 	all := []provision.Step{
-		{Name: "doctor", Look: s.lookMachine, Do: s.clearMachine, Changes: true},
+		{Name: "doctor", Look: s.lookMachine},
 		{Name: "plan", Look: s.lookMemory},
 	}
 	if s.source == nil {
@@ -129,35 +129,33 @@ func (s *setup) lookMachine(ctx context.Context) (provision.Standing, error) {
 	if st != nil {
 		return provision.Standing{Done: true, Text: "instance " + s.name + " runs with these flags: " + string(st.State)}, nil
 	}
-	left, err := supervise.Look(ctx, s.place)
-	if err != nil {
+	if err := s.awaitOrphan(ctx); err != nil {
 		return provision.Standing{}, err
-	}
-	if left.State == supervise.Lost && left.Worker != nil {
-		return provision.Standing{Text: fmt.Sprintf("end worker %d, which a killed supervisor has left; then look at the machine", left.Worker.PID)}, nil
 	}
 	return s.diagnosis(ctx)
 }
 
-// clearMachine ends what a supervisor that was killed has left, because it holds port and memory.
-func (s *setup) clearMachine(ctx context.Context) (provision.Standing, error) {
-	left, err := supervise.Look(ctx, s.place)
-	if err != nil {
-		return provision.Standing{}, err
+// orphanPatience is how long the worker of a killed supervisor is given to go, which the kernel tells it at once.
+const orphanPatience = 10 * time.Second
+
+// awaitOrphan lets the worker of a killed supervisor go, because it holds port and memory.
+func (s *setup) awaitOrphan(ctx context.Context) error {
+	for began := time.Now(); ; time.Sleep(lookPause) {
+		left, err := supervise.Look(ctx, s.place)
+		switch {
+		case err != nil || left.State != supervise.Lost:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Since(began) > orphanPatience:
+			return advise(fmt.Errorf("instance %s: %s", s.name, left.Reason), "radish stop --now --name %s, then the same command", s.name)
+		}
 	}
-	if err := supervise.Rescue(ctx, s.place); err != nil && !errors.Is(err, supervise.ErrNotRunning) {
-		return provision.Standing{}, err
-	}
-	now, err := s.diagnosis(ctx)
-	if left.Worker != nil {
-		now.Changed = append(now.Changed, fmt.Sprintf("process %d, ended", left.Worker.PID))
-	}
-	return now, err
 }
 
 func (s *setup) diagnosis(ctx context.Context) (provision.Standing, error) {
 	if s.skipDoctor {
-		return provision.Standing{Done: true, Judged: true, Text: "not asked (--skip-doctor)"}, nil
+		return provision.Standing{Done: true, Text: "not asked (--skip-doctor)"}, nil
 	}
 	var skip []string
 	if s.source == nil {
@@ -170,7 +168,7 @@ func (s *setup) diagnosis(ctx context.Context) (provision.Standing, error) {
 	if r.Verdict == doctor.Fail {
 		return provision.Standing{}, unfit(r)
 	}
-	return provision.Standing{Done: true, Judged: true,
+	return provision.Standing{Done: true,
 		Text: fmt.Sprintf("nothing that would keep it from starting (%d checks ok, %d warn)", r.Counts[doctor.OK], r.Counts[doctor.Warn])}, nil
 }
 
@@ -296,7 +294,7 @@ func (s *setup) start(ctx context.Context) (now provision.Standing, err error) {
 	return provision.Standing{Done: true, Text: fmt.Sprintf("supervisor %d", pid), Changed: []string{fmt.Sprintf("process %d, started", pid), s.place.Log()}}, nil
 }
 
-// look is how often an instance is looked at while something is waited for.
+// lookPause is how often an instance is looked at while something is waited for.
 const lookPause = 100 * time.Millisecond
 
 // awaitEnd lets a supervisor end that keeps nothing up any more: it is parked, or was told to stop.

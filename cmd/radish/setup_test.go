@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -65,7 +66,8 @@ func TestKilledSetup(t *testing.T) {
 		{"ready", step("ready", "done")},
 		{"before the answer", step("answer", "begun")},
 		{"the end", said(`"event":"done"`)},
-		{"supervisor too", func(r *setupRig) { step("ready", "done")(r); r.after = r.killSupervisor }},
+		{"supervisor too", func(r *setupRig) { step("ready", "done")(r); r.after = func() { r.killSupervisor(false) } }},
+		{"supervisor too, worker hung", func(r *setupRig) { step("ready", "done")(r); r.after = func() { r.killSupervisor(true) } }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +158,8 @@ func (r *setupRig) killed() {
 	}
 }
 
-func (r *setupRig) killSupervisor() {
+// killSupervisor kills it with -9. A worker that is stopped before cannot go with it.
+func (r *setupRig) killSupervisor(stopped bool) {
 	p, err := supervise.NewPlace(filepath.Join(r.home, "run"), filepath.Join(r.home, "logs"), "default")
 	if err != nil {
 		r.t.Fatal(err)
@@ -165,9 +168,38 @@ func (r *setupRig) killSupervisor() {
 	if err != nil || st.Supervisor == nil {
 		r.t.Fatalf("no supervisor: %+v, %v", st, err)
 	}
+	if stopped {
+		if err := syscall.Kill(st.Worker.PID, syscall.SIGSTOP); err != nil {
+			r.t.Fatal(err)
+		}
+	}
 	if err := syscall.Kill(st.Supervisor.PID, syscall.SIGKILL); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// TestSetupTwice: while one set-up waits for the hub another is refused, and disturbs nothing.
+func TestSetupTwice(t *testing.T) {
+	t.Parallel()
+	r := newSetupRig(t)
+	r.killWhenSent("model.safetensors", 1<<20)
+	first := r.setup()
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for !r.spy() {
+		time.Sleep(5 * time.Millisecond)
+	}
+	out, err := r.setup().CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitRunning || !strings.Contains(string(out), "another set-up is at work") {
+		t.Errorf("second: %v: %s", err, out)
+	}
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait() // killed
+	r.again()
 }
 
 // run runs setup to its end and gives its last word on every step.
