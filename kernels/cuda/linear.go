@@ -81,7 +81,10 @@ func (b *Backend) Linear(dst, x kernels.Tensor, w kernels.Weight, bias kernels.T
 func (b *Backend) LinearAdd(dst, x kernels.Tensor, w kernels.Weight, bias kernels.Tensor) bool {
 	p := b.product("linear add", x, w, bias)
 	p.dst, p.form = see("linear add dst", dst, x.Rows, p.w.out, kernels.F32), add
-	return !b.prefersLibrary(p) && b.fast(p)
+	if b.prefersLibrary(p) {
+		return b.library(p)
+	}
+	return b.fast(p)
 }
 
 // LinearSwiGLU queues dst = silu(gate) * up, where gate and up are x times the first and the last half of w's rows,

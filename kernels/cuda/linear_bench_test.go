@@ -2,7 +2,6 @@ package cuda
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -78,7 +77,7 @@ func (w *bench8B) lib(j, rows, pick int) (close func()) {
 	p.Pick(min(pick, p.Found-1), w.mem.scratch, 32<<20)
 	x, dst := w.tensors(rows, s)
 	for i := range w.layers {
-		w.list.body = append(w.list.body, p.Op(dst.Buf.(*buffer).at, x.Buf.(*buffer).at, w.layers[i][j].at))
+		w.list.body = append(w.list.body, p.Op(dst.Buf.(*buffer).at, x.Buf.(*buffer).at, w.layers[i][j].at, false))
 	}
 	return p.Close
 }
@@ -126,7 +125,11 @@ func (w *bench8B) chain(rows, parts int) {
 		if parts == 2 {
 			w.LinearAdd(x, att, l[1], none)
 			norm()
-			w.LinearSwiGLU(mid, h, l[2], none)
+			if !w.LinearSwiGLU(mid, h, l[2], none) {
+				gateUp := kernels.Whole(w.wide.Buf, rows, 28672)
+				w.Linear(gateUp, h, l[2], none)
+				w.SwiGLU(mid, gateUp)
+			}
 			w.LinearAdd(x, mid, l[3], none)
 			continue
 		}
@@ -226,7 +229,33 @@ func BenchmarkGemm(b *testing.B) {
 			w.row(j, s, rows)
 		}
 	}
-	os.Stdout.Sync()
+	w.auto(rowsList)
+}
+
+// auto measures the step as the backend does it when it may choose.
+func (w *bench8B) auto(rowsList []int) {
+	lib, err := openLibrary(Options{Act: kernels.BF16, Gemm: "auto"})
+	w.must(err)
+	if lib == nil {
+		return
+	}
+	lib.tuned = readTuned("", w.card, lib.lt)
+	lib.tuned.room = w.take(trySums + tryFused)
+	w.gemm.lib = lib
+	for i := range w.layers {
+		for _, m := range w.layers[i] {
+			w.gemm.packed(m)
+		}
+	}
+	w.gemm.packed(w.head)
+	for _, rows := range rowsList {
+		began := time.Now()
+		w.chain(rows, 2)
+		tuning := time.Since(began)
+		d := w.time()
+		fmt.Printf("auto rows %5d: %8.3f ms %6.1f TFLOP/s, tuned in %.0f ms\n", rows, ms(d), chainFLOP(rows)/d.Seconds()/1e12, ms(tuning))
+	}
+	fmt.Println(lib.tuned.Choice)
 }
 
 func (w *bench8B) row(j int, s [2]int, rows int) {

@@ -57,11 +57,21 @@ func (b *Backend) hopperTiles(p product, w driver.TensorMap) {
 	launch(b, name, grid{x: t.blocks, threads: threads, shared: ringExtra + r.stages*bytes}, a)
 }
 
+// almostWide is the number of rows of a last tile from which on it is cheaper to read rows that are not there (see
+// gemm_hopper.cu) than to read the weight once more for them.
+const almostWide = 224
+
 // hopperProduct queues a product on wgmma, where the copy engine can read the weight.
 func (b *Backend) hopperProduct(p product) bool {
 	w, ok := b.weights(p)
 	if ok {
-		b.pieces(p, func(p product) { b.hopperTiles(p, w) })
+		b.pieces(p, func(p product) {
+			if n := p.x.rows % int32(wgmma.wide); p.x.rows > int32(wgmma.wide) && n > 0 && n < almostWide {
+				b.hopperTiles(p.head(p.x.rows-n), w)
+				p = p.tail(p.x.rows-n, b.opt.Act)
+			}
+			b.hopperTiles(p, w)
+		})
 	}
 	return ok
 }

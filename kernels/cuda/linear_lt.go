@@ -69,9 +69,9 @@ func (l *library) name() string {
 	return fmt.Sprintf("own+cublaslt %d", l.lt.Version)
 }
 
-// library queues a plain product on cuBLASLt, if that is to do it.
+// library queues a product on cuBLASLt, plain or added, if that is to do it.
 func (b *Backend) library(p product) bool {
-	if !b.prefersLibrary(p) || p.bias != 0 || !ltFits(p) {
+	if !b.prefersLibrary(p) || p.form == swiglu || p.bias != 0 || !ltFits(p) {
 		return false
 	}
 	l, pick := b.gemm.lib, 0
@@ -82,7 +82,7 @@ func (b *Backend) library(p product) bool {
 	if plan == nil {
 		return false
 	}
-	b.list.body = append(b.list.body, plan.Op(p.dst.p, p.x.p, p.w.at))
+	b.list.body = append(b.list.body, plan.Op(p.dst.p, p.x.p, p.w.at, p.form == add))
 	return true
 }
 

@@ -133,7 +133,7 @@ func (b *Backend) try(w *weight, f form, rows int) (pick int) {
 			break
 		}
 		d := b.timed(p, func(p product) bool {
-			b.list.body = append(b.list.body, plan.Op(sums.p, p.x.p, p.w.at))
+			b.list.body = append(b.list.body, plan.Op(sums.p, p.x.p, p.w.at, f == add))
 			if p.form == swiglu {
 				b.SwiGLU(p.dst.tensor(kernels.BF16), sums.tensor(kernels.F32))
 			}

@@ -102,8 +102,8 @@ void rd_lt_plan_free(rd_lt_plan *p) {
 // rd_lt_run runs a plan: src is x, dst the product, bytes the weight.
 rd_result rd_lt_run(const rd_op *op, rd_handle stream) {
 	rd_lt_plan *p = (rd_lt_plan *)op->func;
-	float one = 1, zero = 0;
-	int rc = p_cublasLtMatmul(lt, p->desc, &one, (void *)op->bytes, p->a, (void *)op->src, p->b, &zero, (void *)op->dst, p->d,
+	float one = 1, keep = op->flags & RD_ADD ? 1 : 0; // of what dst holds
+	int rc = p_cublasLtMatmul(lt, p->desc, &one, (void *)op->bytes, p->a, (void *)op->src, p->b, &keep, (void *)op->dst, p->d,
 	                          (void *)op->dst, p->d, &p->found[p->picked].algo, (void *)p->workspace, p->workspace_bytes, stream);
 	return rc ? -rc : 0; // negative: a cuBLAS status
 }

@@ -81,9 +81,13 @@ func (p *Plan) Pick(candidate int, workspace Ptr, bytes int64) {
 // Follow makes p run as the plan as does, where that suits p's shape, and reports whether it does.
 func (p *Plan) Follow(as *Plan) bool { return C.rd_lt_plan_follow(p.p, as.p) != 0 }
 
-// Op runs the plan as part of a command list.
-func (p *Plan) Op(dst, x, w Ptr) Op {
-	return Op{Kind: Matmul, Func: uint64(uintptr(unsafe.Pointer(p.p))), Dst: uint64(dst), Src: uint64(x), Bytes: uint64(w)}
+// Op runs the plan as part of a command list: dst = the product, or dst += it.
+func (p *Plan) Op(dst, x, w Ptr, add bool) Op {
+	var flags uint32
+	if add {
+		flags = 2 // RD_ADD
+	}
+	return Op{Kind: Matmul, Flags: flags, Func: uint64(uintptr(unsafe.Pointer(p.p))), Dst: uint64(dst), Src: uint64(x), Bytes: uint64(w)}
 }
 
 // Close frees the plan.

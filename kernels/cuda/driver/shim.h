@@ -20,7 +20,7 @@ typedef struct {
 } rd_op;
 
 enum { RD_KERNEL = 0, RD_TO_DEVICE = 1, RD_TO_HOST = 2, RD_ON_DEVICE = 3, RD_ZERO = 4, RD_EVENT = 5, RD_MATMUL = 6 };
-enum { RD_OVERLAP = 1 };
+enum { RD_OVERLAP = 1, RD_ADD = 2 }; // of a kernel; of a product
 
 const char *rd_load(const char *path);
 rd_result rd_exec(const rd_op *ops, int n, const unsigned char *params, rd_handle stream, int *failed);
