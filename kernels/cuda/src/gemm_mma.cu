@@ -6,6 +6,8 @@
 // cp.async stages. A row of 64 elements is 128 bytes of shared memory, its 16-byte pieces exchanged by the row's last
 // three bits, so that neither the copies nor ldmatrix meet in a bank. Eight warps take 16 features each and all tokens,
 // or, of 128 tokens, 64 features by 32 tokens each. gemm.cuh says how the work is divided.
+//
+// Measured on an H200 as compiled for it: 28672x4096 at 1 row 64 to 80 us, 285 TFLOP/s at 1,024 rows. Not measured on 8.x.
 #include "gemm.cuh"
 
 struct GemmMma {
