@@ -127,7 +127,8 @@ func apart(dim int) int {
 	return 16 * pieces
 }
 
-// decodeShared is the shared memory of a block of attn_decode_*: see its last lines.
+// decodeShared is the shared memory of a block of attn_decode_*: the places of its keys and a ring for each warp, as many
+// of both as the last lines of src/attn_decode.cu say.
 func decodeShared(dim int) int {
 	warps, stages := 4, 2
 	switch {

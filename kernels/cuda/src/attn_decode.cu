@@ -16,6 +16,54 @@
 
 constexpr int MOST = 1024;  // keys of a chunk
 
+// combine adds up what the warps have: the result, or this block's partial one.
+template <int DP, int WARPS> DEVICE void combine(const Attention &a, const Item &it, int head, u8 *memory, const float (&sum)[DP / 8][4], const float (&top)[2], float (&total)[2]) {
+	int warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = a.pool.dim;
+	// The warps' shares meet in shared memory: [warp][16][DP] sums, [warp][16] largest score and weight.
+	float *shares = (float *)(memory + 4 * MOST);
+	float2 *stats = (float2 *)memory;
+#pragma unroll
+	for (int i = 0; i < 2; i++) {
+		total[i] += __shfl_xor_sync(~0u, total[i], 1);
+		total[i] += __shfl_xor_sync(~0u, total[i], 2);
+		int r = lane / 4 + 8 * i;
+		if (r >= it.n * a.group) continue;
+		if (lane % 4 == 0) stats[warp * 16 + r] = make_float2(top[i], total[i]);
+#pragma unroll
+		for (int n = 0; n < DP / 8; n++)
+			*(float2 *)(shares + (warp * 16 + r) * DP + 8 * n + 2 * (lane % 4)) = make_float2(sum[n][2 * i], sum[n][2 * i + 1]);
+	}
+	__syncthreads();
+	int heads = a.pool.heads * a.group;
+	for (int i = threadIdx.x; i < it.n * a.group * (DP / 4); i += 32 * WARPS) {
+		int r = i / (DP / 4), c = i % (DP / 4) * 4;
+		if (c >= dim) continue;
+		float best = NONE, all = 0;
+#pragma unroll
+		for (int w = 0; w < WARPS; w++) best = fmaxf(best, stats[w * 16 + r].x);
+		float base = best == NONE ? 0.f : best;
+		float4 v = make_float4(0, 0, 0, 0);
+#pragma unroll
+		for (int w = 0; w < WARPS; w++) {
+			float2 s = stats[w * 16 + r];
+			float4 u = *(const float4 *)(shares + (w * 16 + r) * DP + c);
+			float weight = exp2_fast(s.x - base);
+			all += s.y * weight;
+			v.x += u.x * weight, v.y += u.y * weight, v.z += u.z * weight, v.w += u.w * weight;
+		}
+		Row row = load_row(a, it.first + r / a.group);
+		int query = head * a.group + r % a.group;
+		if (row.parts == 1) {
+			float scale = 1.f / all;
+			store4(a, row.row, query * dim + c, make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale));
+		} else {
+			i64 slot = (i64)(row.slot + it.part) * heads + query;
+			*(float4 *)(a.sums + slot * dim + c) = v;
+			if (c == 0) a.stats[slot] = make_float2(best, all);
+		}
+	}
+}
+
 template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) {
 	constexpr int PIECES = DP / 8, STRIDE = PIECES % 8 == 0 ? PIECES : PIECES + 1;  // 16-byte pieces of a row, and apart
 	constexpr int TILE = 16 * STRIDE * 16;
@@ -138,49 +186,7 @@ template <int DP, int WARPS, int STAGES> DEVICE void decode(const Attention &a) 
 	copy_wait<0>();
 	__syncthreads();
 
-	// The warps' shares meet in shared memory: [warp][16][DP] sums, [warp][16] largest score and weight.
-	float *shares = (float *)(memory + 4 * MOST);
-	float2 *stats = (float2 *)memory;
-#pragma unroll
-	for (int i = 0; i < 2; i++) {
-		total[i] += __shfl_xor_sync(~0u, total[i], 1);
-		total[i] += __shfl_xor_sync(~0u, total[i], 2);
-		int r = lane / 4 + 8 * i;
-		if (r >= it.n * a.group) continue;
-		if (lane % 4 == 0) stats[warp * 16 + r] = make_float2(top[i], total[i]);
-#pragma unroll
-		for (int n = 0; n < DP / 8; n++)
-			*(float2 *)(shares + (warp * 16 + r) * DP + 8 * n + 2 * (lane % 4)) = make_float2(sum[n][2 * i], sum[n][2 * i + 1]);
-	}
-	__syncthreads();
-	int heads = a.pool.heads * a.group;
-	for (int i = threadIdx.x; i < it.n * a.group * (DP / 4); i += 32 * WARPS) {
-		int r = i / (DP / 4), c = i % (DP / 4) * 4;
-		if (c >= dim) continue;
-		float best = NONE, all = 0;
-#pragma unroll
-		for (int w = 0; w < WARPS; w++) best = fmaxf(best, stats[w * 16 + r].x);
-		float base = best == NONE ? 0.f : best;
-		float4 v = make_float4(0, 0, 0, 0);
-#pragma unroll
-		for (int w = 0; w < WARPS; w++) {
-			float2 s = stats[w * 16 + r];
-			float4 u = *(const float4 *)(shares + (w * 16 + r) * DP + c);
-			float weight = exp2_fast(s.x - base);
-			all += s.y * weight;
-			v.x += u.x * weight, v.y += u.y * weight, v.z += u.z * weight, v.w += u.w * weight;
-		}
-		Row row = load_row(a, it.first + r / a.group);
-		int query = head * a.group + r % a.group;
-		if (row.parts == 1) {
-			float scale = 1.f / all;
-			store4(a, row.row, query * dim + c, make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale));
-		} else {
-			i64 slot = (i64)(row.slot + it.part) * heads + query;
-			*(float4 *)(a.sums + slot * dim + c) = v;
-			if (c == 0) a.stats[slot] = make_float2(best, all);
-		}
-	}
+	combine<DP, WARPS>(a, it, head, memory, sum, top, total);
 	if (load_row(a, it.first).parts > 1) finish<32 * WARPS, 1>(a, it, head, (int *)memory + 512);
 }
 
