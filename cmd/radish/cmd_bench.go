@@ -55,7 +55,7 @@ type offlineAnswer struct {
 	Batch     int     `json:"batch_size"`
 	Repeats   int     `json:"repeats"`
 	Prefill   float64 `json:"prefill_tokens_per_second"` // all prompts over the time to the last first token
-	Decode    float64 `json:"decode_tokens_per_second"`  // tokens after that, all sequences together
+	Decode    float64 `json:"decode_tokens_per_second"`  // while all sequences decode, all together
 	TTFT      float64 `json:"ttft_seconds"`              // of the first sequence
 	Total     float64 `json:"total_seconds"`
 	Idle      float64 `json:"device_idle_share"` // of a GPU between steps, once every prompt had its first token
@@ -248,8 +248,7 @@ func follow(ctx context.Context, s *engine.Stream, first func()) streamTimes {
 
 func (f *offlineFlags) sum(start time.Time, times <-chan streamTimes) (repeat, error) {
 	var all []time.Time
-	var lastFirst, end time.Time
-	firstFirst := time.Time{}
+	var firstFirst, lastFirst, firstEnd, end time.Time
 	for range f.Batch {
 		st := <-times
 		if st.err != nil || len(st.at) == 0 {
@@ -257,23 +256,28 @@ func (f *offlineFlags) sum(start time.Time, times <-chan streamTimes) (repeat, e
 		}
 		all = append(all, st.at...)
 		lastFirst = later(lastFirst, st.at[0])
-		end = later(end, st.at[len(st.at)-1])
+		last := st.at[len(st.at)-1]
+		end = later(end, last)
+		if firstEnd.IsZero() || last.Before(firstEnd) {
+			firstEnd = last
+		}
 		if firstFirst.IsZero() || st.at[0].Before(firstFirst) {
 			firstFirst = st.at[0]
 		}
 	}
-	after := 0
+	// Decoding is what happens while all sequences decode: before, some still prefill; after, the batch is smaller.
+	decoded := 0
 	for _, t := range all {
-		if t.After(lastFirst) {
-			after++
+		if t.After(lastFirst) && !t.After(firstEnd) {
+			decoded++
 		}
 	}
 	r := repeat{
 		prefill: float64(f.Batch*f.Input) / lastFirst.Sub(start).Seconds(),
 		ttft:    firstFirst.Sub(start).Seconds(), total: end.Sub(start).Seconds(),
 	}
-	if d := end.Sub(lastFirst).Seconds(); d > 0 {
-		r.decode = float64(after) / d
+	if d := firstEnd.Sub(lastFirst).Seconds(); d > 0 {
+		r.decode = float64(decoded) / d
 	}
 	return r, nil
 }

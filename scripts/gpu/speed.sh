@@ -30,7 +30,7 @@ offline() { # input output batch
 
 for part in $parts; do
   case $part in
-  offline) offline 1024 128 1; offline 1024 128 100; offline 8192 4 1 ;;
+  offline) offline 960 128 1; offline 920 256 100; offline 8192 4 1 ;;
   http)
     serve "${dummy[@]}"
     "$radish" bench serve --url "http://127.0.0.1:$port" --users 100 --input-words "${WORDS:-48}" --output-len 128 --requests 600 --no-telemetry 2>/dev/null || true
