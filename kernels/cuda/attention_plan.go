@@ -12,8 +12,8 @@ import (
 // The plan of a step's attention says which block reads which keys for which rows. It depends on the layout alone, so it
 // is made once a step, on the host, and read by every layer.
 //
-// A short sequence (decoding, or a few rows) is cut along its keys into chunks whose borders its positions fix, never what
-// shares the step: its results are the same to the bit in any company, and no batch is too small to fill the card. A tall
+// A short sequence (decoding, or a few rows) is cut along its keys into chunks whose borders its positions fix; only where
+// a step has too little work to fill the card, and invariance was not asked for, are all its chunks made smaller. A tall
 // one (prefill) is cut into tiles of rows, and along the keys only when there are fewer tiles than the card has
 // multiprocessors. Pages at the head of several short sequences are read once, by a tile of all their rows.
 
@@ -63,6 +63,37 @@ func chunk(pos int32) int32 {
 		return 512
 	}
 	return mostKeys
+}
+
+// leastChunk is the smallest chunk that a step with little work is cut into.
+const leastChunk = 64
+
+// chunk is the chunk of a row at a position in this step.
+func (o *planner) chunk(pos int32) int32 { return max(leastChunk, chunk(pos)>>o.finer) }
+
+// refine halves the chunks of a step as long as its blocks stay within one and a half for each multiprocessor: a single
+// sequence of a thousand keys would keep 32 of them busy, each with 128 KiB to read.
+func (o *planner) refine() {
+	if o.finer = 0; o.invariant {
+		return
+	}
+	blocks := func() (n int) {
+		r := &o.step.ragged
+		for i := range r.Start {
+			if rows := r.RowStart[i+1] - r.RowStart[i]; rows > 0 && rows*o.group <= shortRows {
+				end := r.Start[i] + rows
+				n += int((end-1)/o.chunk(end-1)+1) * o.heads.KV
+			}
+		}
+		return n
+	}
+	for o.finer < 2 && blocks() > 0 {
+		o.finer++
+		if 2*blocks() > 3*o.sms {
+			o.finer--
+			return
+		}
+	}
 }
 
 // plan is the step's plan for a kind of layer, made and placed with the first attention that asks for it.
@@ -124,6 +155,7 @@ type planner struct {
 	group     int32 // query heads of a key-value head
 	sms       int
 	invariant bool
+	finer     int       // the step's chunks are halved so often
 	gain      int64     // bytes that a shared pass must save
 	rows      []rowItem // in the order of the items
 	listed    []int32   // of each row of the step, where in rows it is
@@ -148,6 +180,7 @@ func (o *planner) make(p *plan, s *step, sms int, invariant bool) {
 	o.before = append(o.before[:0], make([]int32, n)...)
 	p.waves = p.waves[:0]
 	o.nextWave()
+	o.refine()
 	o.tall = o.tall[:0]
 	for i := range n {
 		switch rows := s.ragged.RowStart[i+1] - s.ragged.RowStart[i]; {
@@ -206,7 +239,7 @@ func (o *planner) decode(i int) {
 	for row, end := r.RowStart[i], r.RowStart[i+1]; row < end; {
 		pos := o.step.pos[row]
 		n := min(most, end-row)
-		for n > 1 && (chunk(pos+n-1) != chunk(pos) || n*o.partsOf(i, pos, pos+n) > int32(o.slots)) {
+		for n > 1 && (o.chunk(pos+n-1) != o.chunk(pos) || n*o.partsOf(i, pos, pos+n) > int32(o.slots)) {
 			n--
 		}
 		o.chunks(i, row, n)
@@ -216,7 +249,7 @@ func (o *planner) decode(i int) {
 
 // start is the first key that a row of sequence i at a position reads beside the shared ones.
 func (o *planner) start(i int, pos int32) int32 {
-	if size := chunk(pos); o.window > 0 {
+	if size := o.chunk(pos); o.window > 0 {
 		return max(0, (pos+1-o.window)/size*size)
 	}
 	return o.prefix[i]
@@ -224,14 +257,14 @@ func (o *planner) start(i int, pos int32) int32 {
 
 // partsOf is the number of partial results of rows of sequence i from a position on, which read the keys up to end.
 func (o *planner) partsOf(i int, pos, end int32) int32 {
-	size := chunk(pos)
+	size := o.chunk(pos)
 	return o.before[i] + (end-1)/size - o.start(i, pos)/size + 1
 }
 
 // chunks plans n rows of sequence i from row on.
 func (o *planner) chunks(i int, row, n int32) {
 	pos := o.step.pos[row]
-	size, end, before := chunk(pos), pos+n, o.before[i]
+	size, end, before := o.chunk(pos), pos+n, o.before[i]
 	from := o.start(i, pos)
 	first := o.take(row, n, o.partsOf(i, pos, end))
 	w := o.wave()

@@ -135,7 +135,7 @@ func (w *world) step(what string, layer int, l *kernels.Ragged) {
 	})
 	tol := softmaxed
 	if w.rig.got.Act() == kernels.BF16 {
-		tol = attentionBF16
+		tol = attentionBF16.of(h.Q)
 	}
 	// Fresh queries: the rotated ones stay inside each backend, and these are larger, for sharper softmax.
 	query := w.in("query", kernels.F32, n, h.Q*h.Dim, 1.5)

@@ -23,9 +23,19 @@ var (
 	// softmaxed adds float32 exp of scores up to about 20, whose absolute error becomes a relative one.
 	softmaxed = tolerance{norm: 2e-5, elem: 1e-4}
 	// attentionBF16 is for backends with BF16 activations, which may round queries and probabilities to BF16 before
-	// they multiply (2^-9 each, averaging out over a row).
+	// they multiply (2^-9 each, averaging out over the heads of a row; see of).
 	attentionBF16 = tolerance{norm: 8e-3, elem: 3e-2}
 )
+
+// of is the tolerance for a row of so many heads. A head's rounded probabilities move all its columns together, so errors
+// average over heads, not columns, and a row of fewer than four has less to average: the oracle itself, with queries and
+// probabilities rounded, lies 1.04e-2 from its own answer on a row of one head.
+func (t tolerance) of(heads int) tolerance {
+	if heads < 4 {
+		t.norm *= math.Sqrt(4 / float64(heads))
+	}
+	return t
+}
 
 // stored is tol for a result that is rounded to d when it is stored: two float32 results a hair apart may round to
 // neighbouring BF16 values, 2^-7 of the element apart, but few do.
