@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -111,10 +112,25 @@ func (s *server) stopTokens(o *object) []seq.Token {
 	return s.ids(o, "stop_token_ids", v, maxStopTokens)
 }
 
-// ids reads a list of token ids, each inside the vocabulary.
+// ids reads a list of token ids, each inside the vocabulary. Prompts of a hundred thousand ids come this way, so it makes
+// no value of each.
 func (s *server) ids(o *object, name string, v jsontext.Value, max int) []seq.Token {
-	ids := make([]seq.Token, 0, 16)
-	for _, item := range o.list(name, v, max) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(v))
+	if t, err := d.ReadToken(); err != nil || t.Kind() != '[' {
+		o.fail(name, "%s must be an array", name)
+		return nil
+	}
+	ids := make([]seq.Token, 0, min(max, len(v)/4+1))
+	for d.PeekKind() != ']' {
+		item, err := d.ReadValue()
+		if err != nil {
+			o.fail(name, "%s must be an array", name)
+			return nil
+		}
+		if len(ids) == max {
+			o.fail(name, "%s must have at most %d items", name, max)
+			return nil
+		}
 		id, err := strconv.ParseInt(string(item), 10, 32)
 		if err != nil || !s.known(id) {
 			o.fail(name, "%s has something that is not a token id of this model", name)
