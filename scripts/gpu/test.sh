@@ -22,7 +22,7 @@ if command -v compute-sanitizer >/dev/null; then
   bin=${TESTS:+$TESTS/cuda.test}
   [ -n "$bin" ] || { bin=$(mktemp -d)/cuda.test; go test -c -o "$bin" ./kernels/cuda; }
   for tool in memcheck racecheck; do
-    echo "== compute-sanitizer $tool"; ( cd kernels/cuda && compute-sanitizer --tool $tool --error-exitcode 9 "$bin" -test.run 'TestSanitize' -test.v | tail -5 )
+    echo "== compute-sanitizer $tool"; ( cd kernels/cuda && compute-sanitizer --tool $tool --error-exitcode 9 "$bin" -test.run 'TestSanitize' -test.v | tail -40 )
   done
 else
   echo "compute-sanitizer is not installed: memory and race checks did not run" >&2; exit 1
