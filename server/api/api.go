@@ -14,6 +14,7 @@ import (
 
 // Engine is what this package needs of *engine.Engine; see FromEngine.
 type Engine interface {
+	Admits() error
 	Submit(req engine.Request) (Stream, error)
 	Abort(key string) int
 	AbortAll() int

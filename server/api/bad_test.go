@@ -189,3 +189,19 @@ func TestHarmlessFieldsPass(t *testing.T) {
 		t.Errorf("%s, ignored %q", res.Status, got)
 	}
 }
+
+// admitting says at once that there is no room.
+type admitting struct{ fullEngine }
+
+func (admitting) Admits() error { return engine.ErrQueueFull }
+
+// TestFullBeforeReading: where the queue is full a request is refused before its body is looked at, broken or not.
+func TestFullBeforeReading(t *testing.T) {
+	w := newWorld(t, func(o *Options, _ *fakeRunner) { o.Engine = admitting{fullEngine{o.Engine}} })
+	for _, path := range []string{"/v1/completions", "/v1/chat/completions", "/generate"} {
+		res := w.post(t, path, `{"this is no JSON`)
+		if res.StatusCode != 429 || res.Header.Get("Retry-After-Ms") != "1500" {
+			t.Errorf("%s: %d %s", path, res.StatusCode, body(t, res))
+		}
+	}
+}

@@ -21,6 +21,10 @@ func (s *server) completions(w http.ResponseWriter, r *http.Request) {
 
 // generating is the walk of every generating route.
 func (s *server) generating(w http.ResponseWriter, r *http.Request, read func(*object) (*job, shape, *Error)) {
+	if err := s.Engine.Admits(); err != nil { // before it is read: under a flood most requests end here
+		s.refused(err).write(w)
+		return
+	}
 	o, e := s.readObject(w, r)
 	if e != nil {
 		e.write(w)

@@ -23,35 +23,40 @@
 // RunRadix (radish bench radix) measures it on one server, Advise asks it of a workload. The claims, and what each was
 // found to be. Fake time: server/engine's TestRadixClaims, 100 users, 1,000 tokens in, 8 out, steps that take 1 ms and
 // 1/8 ms a token; exact and the same in every run. The others: 2026-11-27, 2 virtual CPUs of an AMD EPYC (family 25,
-// avx512bf16), builtin model, prompts of 256 words (about 600 tokens), 8 tokens out, radish bench radix, shared with
-// other work (load 2 to 30 on 2 CPUs). CPU: processor time per output token, off / on, one thread; of the whole server with 32
-// users (nothing shared: 16 users, 128 words), which neighbours disturb less than wall: output tokens/s, on / off. Medians,
-// then the smallest and largest pair and the number of pairs.
+// avx512bf16), builtin model, prompts of 256 words (about 600 tokens), 8 tokens out, radish bench radix. CPU: processor time
+// per output token, off / on, one thread, on the machine while others used it; of the whole server with 32 users (nothing
+// shared: 16 users, 128 words). Wall: output tokens/s, on / off, 100 users, the machine otherwise idle. Medians, then the
+// smallest and largest pair and the number of pairs.
 //
 //	                claim     fake time  engine, CPU         server, CPU           wall
-//	nothing shared  >= 0.99   1.000      1.01 (0.91-1.04) 10 1.006 (0.91-1.19) 24  see below
-//	RAG 80 %        -         4.87       -                   -                     5.9 (4.6-13.7) 3, 100 users
-//	RAG 95 %        >= 5      17.6       7.6 (7.0-7.7) 3     8.3 (7.8-8.7) 5       12.6 (5.6-18.6) 3, 100 users
-//	  TTFT p50      <= 0.15   0.032      -                   -                     0.045 (0.039-0.097)
-//	five turns      >= 2      2.93       2.43 (2.2-2.5) 3    2.07 (1.86-2.16) 5    2.3 (1.3-2.8) 5, 32 users
+//	nothing shared  >= 0.99   1.000      1.01 (0.91-1.04) 10 1.006 (0.91-1.19) 24  1.022 (0.999-1.128) 5
+//	RAG 80 %        -         4.87       -                   -                     3.14 (3.00-3.59) 3
+//	RAG 95 %        >= 5      17.6       7.6 (7.0-7.7) 3     8.3 (7.8-8.7) 5       8.76 (7.86-8.77) 3
+//	  TTFT p50      <= 0.15   0.032      -                   -                     0.039 (0.039-0.046)
+//	five turns      >= 2      2.93       2.43 (2.2-2.5) 3    2.07 (1.86-2.16) 5    2.009 (1.996-2.056) 3
+//
+// On one H200, the 8B shape with dummy weights, 100 users, prompts of 1,200 words (about 2,900 tokens), 8 tokens out: RAG 95 %
+// 16.1 (15.8-16.3) 2, TTFT p50 0.034.
 //
 // Engine, CPU is server's BenchmarkPrefixCache: no HTTP, 16 users, 1,000 tokens or turns of 300, one thread.
 //
-// Nothing shared on the wall clock says nothing here: its pairs lie between 0.5 and 1.9. On an idle machine five pairs of
-// radish bench offline had 1.001 (0.992 to 1.006; kernels/SPEED.md, 2026-11-24). The engine's own share of a request that
-// shares nothing is 10 to 15 us of about 16 ms (server/engine, BenchmarkUniqueRequest). The five turns are the nearest to
-// their limit: without answers the cache can save two thirds of the prompt tokens, so at most 3 times; three pairs with
-// 100 users at load 20 had 1.4 (1.3 to 2.3), one pair at load 2 had 2.8.
+// The engine's own share of a request that shares nothing is 10 to 15 us of about 16 ms (server/engine,
+// BenchmarkUniqueRequest). The five turns are the nearest to their limit: without answers the cache can save two thirds of
+// the prompt tokens, so at most 3 times.
 //
 // Overload at ten times the capacity, fake time (TestOverloadKeepsItsPromises, 16 slots, 32 may wait): p99 of the accepted
 // 1.67 s, of a full queue at 1.3 times the capacity 1.62 s; the rest is refused at once; at 0.8 times the capacity the
-// p99 is 40.9 ms before and after, and every request is served. Over HTTP, same machine at load 7, 64 words in, 8 tokens
-// out, radish bench serve of 8 s each: 48 users (a full queue) 66 answers/s, p99 0.84 s; 661 sent/s, for 33 before and
-// after: 381 accepted with p99 1.31 s, 4,908 refused with 429 after 0.7 ms (p99 9.4 ms); at 33 a second p99 0.18 s before
-// and 0.16 s after, every request served; 48 users afterwards 117 answers/s, p99 0.77 s. Client, refusals and engine share
-// the two CPUs, so that the accepted ones take longer than without the flood; the fake clock has no such cost.
+// p99 is 40.9 ms before and after, and every request is served. Over HTTP, the same machine idle, the server on one CPU and
+// radish bench serve on the other, 16 slots, 32 may wait, 64 words in, 8 tokens out, 6 to 8 s each: 48 users (a full queue)
+// 78.0 answers/s, e2e p50 610 ms, p99 638 ms; 700 sent/s, nine times as many: 594 accepted (74.3/s) with p50 637 ms, p99
+// 730 ms, 5,006 refused with 429; afterwards 48 users 77.5 answers/s, p99 812 ms; 30/s p99 103 ms before, 83 ms after, every
+// request served. A full queue refuses before it reads a request; when it read first, the flood took a quarter of the
+// CPU: 60.4 answers/s, p99 932 ms.
 //
 // # Measured
+//
+// At 1,000 streams, each at one token in 50 ms, the client adds 0.16 to 0.46 ms at p99 and takes 88 to 92 MiB (BenchmarkClient,
+// three runs, 16 idle cores of a Xeon, 2026-11-27); on 2 shared CPUs p99 is what the machine makes of it, 2 to 47 ms.
 //
 // On 2026-11-27, radish serve and radish bench serve on one machine: AMD EPYC, 2 processors, which others used too (load
 // average 11 to 14). So the figures show what a table looks like and not what the engine can do; the lag of the client,

@@ -65,6 +65,19 @@ func (e *Engine) Submit(req Request) (*Stream, error) {
 	return &r.stream, nil
 }
 
+// Admits says what Submit would say now to any valid request: nil, ErrQueueFull, ErrDraining or ErrClosed. Asking first
+// spares an overloaded server the reading of requests that it must refuse; a refusal counts as one.
+func (e *Engine) Admits() error {
+	d := &e.door
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.admits(e.cfg.MaxQueued); err != nil {
+		d.counts.Refused++
+		return fmt.Errorf("admit request: %w", err)
+	}
+	return nil
+}
+
 func (d *door) admits(most int) error {
 	switch {
 	case d.closed:

@@ -179,7 +179,13 @@ func TestQueueFull(t *testing.T) {
 	cfg.MaxSeqs, cfg.MaxQueued = 1, 2
 	play(t, cfg, func(s *stage) {
 		for range 3 {
+			if err := s.Admits(); err != nil {
+				t.Errorf("with room: %v", err)
+			}
 			s.submit(newReq(tokens(0, 4), 50))
+		}
+		if err := s.Admits(); !errors.Is(err, ErrQueueFull) {
+			t.Errorf("asked without room: %v", err)
 		}
 		if _, err := s.Submit(newReq(tokens(0, 4), 50)); !errors.Is(err, ErrQueueFull) {
 			t.Errorf("fourth request with one slot and two places to wait: %v", err)
@@ -191,7 +197,7 @@ func TestQueueFull(t *testing.T) {
 		if d := s.RetryAfter(); d < time.Second {
 			t.Errorf("retry after %v", d)
 		}
-		if st := s.Stats(); st.Running != 1 || st.Queued != 2 || st.Requests.Refused != 2 {
+		if st := s.Stats(); st.Running != 1 || st.Queued != 2 || st.Requests.Refused != 3 {
 			t.Errorf("stats: %+v", st)
 		}
 		if n := s.AbortAll(); n != 3 {
