@@ -40,18 +40,11 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %s (%d): %s", e.Call, e
 
 // Codes that callers tell apart (cuda.h).
 const (
-	CodeOutOfMemory   = 2
-	CodeNoDevice      = 100
-	CodeInvalidImage  = 200
-	CodeNoBinary      = 209
-	CodeBadPTX        = 218
-	CodeNewerPTX      = 222
-	CodeNotReady      = 600
-	CodeIllegal       = 700 // from here to 719 the context is lost
-	CodeLaunchFailed  = 719
-	CodeNotSupported  = 801
-	CodeSystemDriver  = 803
-	CodeCompatibility = 804
+	CodeOutOfMemory  = 2
+	CodeNoDevice     = 100
+	CodeNotReady     = 600
+	CodeIllegal      = 700 // from here to 719 the context is lost
+	CodeLaunchFailed = 719
 )
 
 // Sticky reports whether the context is lost with this error: every later call fails too, and only a new process helps.
@@ -170,19 +163,11 @@ func (d Device) UUID() (string, error) {
 
 // Attributes of a Device (CUdevice_attribute).
 const (
-	AttrSMs             = 16
-	AttrComputeMode     = 20
-	AttrSharedPerBlock  = 97 // with opt-in, bytes
-	AttrL2Bytes         = 38
-	AttrMajor           = 75
-	AttrMinor           = 76
-	AttrMemoryClockKHz  = 36
-	AttrMemoryBusBits   = 37
-	AttrPageableAccess  = 88
-	AttrRegistersPerSM  = 82
-	AttrIntegrated      = 18
-	AttrSharedPerSM     = 81
-	AttrMaxThreadsPerSM = 39
+	AttrSMs            = 16
+	AttrSharedPerBlock = 97 // with opt-in, bytes
+	AttrL2Bytes        = 38
+	AttrMajor          = 75
+	AttrMinor          = 76
 )
 
 // Attribute reads one attribute.
@@ -290,14 +275,6 @@ func (m *Module) Function(name string) (Function, error) {
 func (f Function) SetShared(bytes int) error {
 	const maxDynamicShared = 8
 	return check("cuFuncSetAttribute", C.rd_cuFuncSetAttribute(f.handle(), maxDynamicShared, C.int(bytes)))
-}
-
-// Blocks is how many blocks of the kernel fit a multiprocessor at once.
-func (f Function) Blocks(threads, shared int) (int, error) {
-	var n C.int
-	err := check("cuOccupancyMaxActiveBlocksPerMultiprocessor",
-		C.rd_cuOccupancyMaxActiveBlocksPerMultiprocessor(&n, f.handle(), C.int(threads), C.size_t(shared)))
-	return int(n), err
 }
 
 // TensorMap describes a bfloat16 matrix in device memory to the copy engine of sm_90; 64 bytes aligned where it is used.

@@ -29,26 +29,21 @@
 	X(cuStreamDestroy_v2, (rd_handle)) \
 	X(cuStreamSynchronize, (rd_handle)) \
 	X(cuStreamQuery, (rd_handle)) \
-	X(cuStreamWaitEvent, (rd_handle, rd_handle, unsigned)) \
 	X(cuStreamBeginCapture_v2, (rd_handle, int)) \
 	X(cuStreamEndCapture, (rd_handle, rd_handle *)) \
 	X(cuGraphInstantiateWithFlags, (rd_handle *, rd_handle, unsigned long long)) \
 	X(cuGraphLaunch, (rd_handle, rd_handle)) \
-	X(cuGraphUpload, (rd_handle, rd_handle)) \
 	X(cuGraphExecDestroy, (rd_handle)) \
 	X(cuGraphDestroy, (rd_handle)) \
 	X(cuEventCreate, (rd_handle *, unsigned)) \
 	X(cuEventDestroy_v2, (rd_handle)) \
 	X(cuEventRecord, (rd_handle, rd_handle)) \
-	X(cuEventQuery, (rd_handle)) \
 	X(cuEventSynchronize, (rd_handle)) \
 	X(cuEventElapsedTime, (float *, rd_handle, rd_handle)) \
 	X(cuModuleLoadDataEx, (rd_handle *, const void *, unsigned, int *, void **)) \
 	X(cuModuleUnload, (rd_handle)) \
 	X(cuModuleGetFunction, (rd_handle *, rd_handle, const char *)) \
 	X(cuFuncSetAttribute, (rd_handle, int, int)) \
-	X(cuFuncGetAttribute, (int *, int, rd_handle)) \
-	X(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int *, rd_handle, int, size_t)) \
 	X(cuLaunchKernelEx, (const void *, rd_handle, void **, void **)) \
 	X(cuGetErrorName, (rd_result, const char **)) \
 	X(cuGetErrorString, (rd_result, const char **))
@@ -142,7 +137,6 @@ WRAP(cuStreamCreate, (rd_handle *s, unsigned f), (s, f))
 WRAP(cuStreamDestroy_v2, (rd_handle s), (s))
 WRAP(cuStreamSynchronize, (rd_handle s), (s))
 WRAP(cuStreamQuery, (rd_handle s), (s))
-WRAP(cuStreamWaitEvent, (rd_handle s, rd_handle e), (s, e, 0))
 WRAP(cuStreamBeginCapture_v2, (rd_handle s, int m), (s, m))
 WRAP(cuStreamEndCapture, (rd_handle s, rd_handle *g), (s, g))
 WRAP(cuGraphInstantiateWithFlags, (rd_handle *e, rd_handle g), (e, g, 0))
@@ -152,14 +146,11 @@ WRAP(cuGraphDestroy, (rd_handle g), (g))
 WRAP(cuEventCreate, (rd_handle *e, unsigned f), (e, f))
 WRAP(cuEventDestroy_v2, (rd_handle e), (e))
 WRAP(cuEventRecord, (rd_handle e, rd_handle s), (e, s))
-WRAP(cuEventQuery, (rd_handle e), (e))
 WRAP(cuEventSynchronize, (rd_handle e), (e))
 WRAP(cuEventElapsedTime, (float *ms, rd_handle a, rd_handle b), (ms, a, b))
 WRAP(cuModuleUnload, (rd_handle m), (m))
 WRAP(cuModuleGetFunction, (rd_handle *f, rd_handle m, const char *s), (f, m, s))
 WRAP(cuFuncSetAttribute, (rd_handle f, int a, int v), (f, a, v))
-WRAP(cuFuncGetAttribute, (int *v, int a, rd_handle f), (v, a, f))
-WRAP(cuOccupancyMaxActiveBlocksPerMultiprocessor, (int *n, rd_handle f, int threads, size_t shared), (n, f, threads, shared))
 WRAP(cuGetErrorName, (rd_result r, const char **s), (r, s))
 WRAP(cuGetErrorString, (rd_result r, const char **s), (r, s))
 

@@ -65,11 +65,6 @@ func (s *Stream) Wait() error {
 	return check("cuStreamSynchronize", C.rd_cuStreamSynchronize(s.handle))
 }
 
-// After makes what is queued next wait for e.
-func (s *Stream) After(e *Event) error {
-	return check("cuStreamWaitEvent", C.rd_cuStreamWaitEvent(s.handle, e.handle))
-}
-
 // Exec queues a command list, in one call into C. The error names the operation that was refused.
 func (s *Stream) Exec(ops []Op, params []byte) error {
 	if len(ops) == 0 {
@@ -140,15 +135,6 @@ func NewEvent(timed bool) (*Event, error) {
 
 // Op records the event as part of a command list.
 func (e *Event) Op() Op { return Op{Kind: Record, Func: uint64(uintptr(e.handle))} }
-
-// Done reports whether the work ahead of the event has ended, and the error it ended with.
-func (e *Event) Done() (bool, error) {
-	rc := C.rd_cuEventQuery(e.handle)
-	if rc == CodeNotReady {
-		return false, nil
-	}
-	return true, check("cuEventQuery", rc)
-}
 
 // Wait blocks until the work ahead of the event has ended.
 func (e *Event) Wait() error { return check("cuEventSynchronize", C.rd_cuEventSynchronize(e.handle)) }
