@@ -27,7 +27,7 @@ type Lines struct {
 }
 
 // NewLines writes to w from a goroutine of its own until the process ends. interval < 1 means 40, SGLang's default.
-// graph is what "cuda graph" says.
+// graph is what "cuda graph" says of decode steps: whether the device replays those that come again; prompts seldom do.
 func NewLines(w io.Writer, interval int, graph bool) *Lines {
 	if interval < 1 {
 		interval = 40
@@ -67,9 +67,9 @@ func (l *Lines) put(line string) {
 
 func (l *Lines) prefill(i engine.StepInfo) string {
 	return fmt.Sprintf("Prefill batch, #new-seq: %d, #new-token: %d, #cached-token: %d, token usage: %.2f, "+
-		"#running-req: %d, #queue-req: %d, #pending-token: %d, cuda graph: %s, input throughput (token/s): %.2f",
+		"#running-req: %d, #queue-req: %d, #pending-token: %d, cuda graph: False, input throughput (token/s): %.2f",
 		i.NewSeqs, i.PrefillTokens, i.CachedTokens, i.Pages.Usage(),
-		i.Running, i.Queued, i.QueuedTokens, l.python(), rate(i.PrefillTokens, i.Wall))
+		i.Running, i.Queued, i.QueuedTokens, rate(i.PrefillTokens, i.Wall))
 }
 
 func (l *Lines) decode(i engine.StepInfo) string {
